@@ -1,0 +1,138 @@
+"""One command for each check: ``nox -s tests lint types coverage build ...``.
+
+Plain ``nox`` runs what has to pass before a change goes in.  What each tool is
+told stands in ``pyproject.toml``; here is only how it is started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"  # the interpreters that are there, and no others
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "tests", "build"]
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
+PACKAGE = "omnipkg_meta"
+
+# What the sdist holds besides the folders, which it holds whole.
+SDIST_FILES = {
+    *(".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md"),
+    *("noxfile.py", "pyproject.toml"),
+}
+SDIST_FOLDERS = (".ci", "benchmarks", "docs", PACKAGE, "tests")
+DIST_INFO_FILES = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests: ``nox -s tests-3.12 -- -m world``."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(venv_backend="uv")
+def tests_lowest(session: nox.Session) -> None:
+    """Run the quick tests with the oldest runtime dependencies that are allowed."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    session.install("-e", ".[test]")
+    session.install("--upgrade", "--resolution", "lowest-direct", *project["dependencies"])
+    session.run("pytest", "-m", "not world and not slow", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check form and style; ``nox -s lint -- --fix`` mends what can be mended."""
+    session.install("ruff")
+    fix = "--fix" in session.posargs
+    session.run("ruff", "check", *(["--fix"] if fix else []), ".")
+    session.run("ruff", "format", *([] if fix else ["--check"]), ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly, as the oldest and the newest Python see them."""
+    session.install("-e", ".[dev]")
+    session.run("mypy", "--python-version", PYTHONS[0])
+    session.run("mypy", "--python-version", PYTHONS[-2])
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches the tests reach, in subprocesses too."""
+    session.install("-e", ".[test]", "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, check their metadata, their contents and the command."""
+    session.install("build", "twine")
+    folder = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    # The wheel is made from the sdist, which shows that the sdist is enough.
+    session.run("python", "-m", "build", "--outdir", str(folder), silent=True)
+    (sdist,) = folder.glob("*.tar.gz")
+    (wheel,) = folder.glob("*.whl")
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+
+    listing = session.run("git", "ls-files", *SDIST_FOLDERS, external=True, silent=True)
+    tracked = set(str(listing).split())
+    stem = sdist.name.removesuffix(".tar.gz")
+    with tarfile.open(sdist) as archive:
+        held = {entry.name.removeprefix(f"{stem}/") for entry in archive if entry.isfile()}
+    _compare(session, sdist, held, SDIST_FILES | tracked)
+    with zipfile.ZipFile(wheel) as archive_of_wheel:
+        held = set(archive_of_wheel.namelist())
+    package = {name for name in tracked if name.startswith(f"{PACKAGE}/")}
+    _compare(session, wheel, held, package | {f"{stem}.dist-info/{x}" for x in DIST_INFO_FILES})
+
+    session.install(str(wheel))
+    with session.chdir(session.create_tmp()):  # away from the checkout
+        session.run("omnipkg-meta", "--version")
+
+
+@nox.session(python=PYTHONS)
+def cpython_suite(session: nox.Session) -> None:
+    """Run CPython's own import tests without the hooks and with them.
+
+    Each interpreter that has CPython's ``test`` package is taken; the others are
+    skipped.  Arguments go to ``benchmarks/cpython_suite.py``.
+    """
+    session.install("uv")
+    # Not the session's own Python: some of CPython's tests are skipped in an environment.
+    found = session.run("python", "-c", "import sys; print(sys._base_executable)", silent=True)
+    no_test_package = 3
+    session.run(
+        *("python", "benchmarks/cpython_suite.py", *session.posargs, str(found).strip()),
+        success_codes=[0, no_test_package],
+    )
+
+
+@nox.session
+def speed(session: nox.Session) -> None:
+    """Measure what the hooks cost, as ratios within one run."""
+    session.install("-e", ".[all]", "pyperf")
+    session.run("python", "benchmarks/speed.py", *session.posargs)
+
+
+def _compare(session: nox.Session, archive: Path, held: set[str], expected: set[str]) -> None:
+    missing, surplus = sorted(expected - held), sorted(held - expected)
+    if missing or surplus:
+        lines = [
+            *(f"missing: {name}" for name in missing),
+            *(f"surplus: {name}" for name in surplus),
+        ]
+        session.error(f"{archive.name} does not hold what it should:", os.linesep.join(lines))
+    session.log("%s holds the %d files that it should", archive.name, len(held))
