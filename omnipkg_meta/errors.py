@@ -1,0 +1,213 @@
+"""Every error and warning of this library, and nothing else.
+
+All errors descend from :class:`OmnipkgMetaError` and from the builtin that a
+caller would naturally catch (``ValueError``, ``RuntimeError``, ``OSError``).
+Each is picklable and keeps its facts as attributes, so that a program can act
+on them without parsing a message.
+
+A message has up to three parts, printed on lines of their own: what went
+wrong, ``cause:`` why, and ``tip:`` what to do next.  The tip comes last,
+because the last line is the one that people read.
+
+This file must not know any other file of the package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = [
+    "ActivationError",
+    "BubbleInvalidError",
+    "BubbleNotFoundError",
+    "BubbleTagError",
+    "BuildError",
+    "ConfigError",
+    "HookError",
+    "MainModuleWarning",
+    "OmnipkgMetaError",
+    "PatchedStandardLibraryWarning",
+    "RequirementError",
+    "StoreError",
+]
+
+
+def _rebuild(cls: type[OmnipkgMetaError], state: dict[str, Any]) -> OmnipkgMetaError:
+    error = cls.__new__(cls)
+    for name, value in state.items():
+        setattr(error, name, value)
+    error.args = (state["message"],)
+    return error
+
+
+class OmnipkgMetaError(Exception):
+    """The root of all errors of this library.
+
+    Attributes:
+        message: what went wrong, one sentence.
+        cause: why, or None.
+        tip: what the user can do next (often a command), or None.
+    """
+
+    message: str
+    cause: str | None
+    tip: str | None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: str | None = None,
+        tip: str | None = None,
+        **facts: object,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+        self.tip = tip
+        self.__dict__.update(facts)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.cause:
+            lines.append(f"cause: {self.cause}")
+        if self.tip:
+            lines.append(f"tip: {self.tip}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), dict(self.__dict__))
+
+
+class RequirementError(OmnipkgMetaError, ValueError):
+    """A requirement is not a valid PEP 508 string, or asks for what a bubble cannot hold.
+
+    Attributes:
+        requirement: the text as it was given.
+    """
+
+    requirement: str
+
+
+class ConfigError(OmnipkgMetaError, ValueError):
+    """A setting has a value that cannot be used.
+
+    Attributes:
+        setting: the name of the setting or environment variable.
+        value: the value that was found.
+    """
+
+    setting: str
+    value: str
+
+
+class BubbleNotFoundError(OmnipkgMetaError, RuntimeError):
+    """No bubble satisfies what was asked, and the main environment does not either.
+
+    Attributes:
+        requirements: what was asked, as given.
+        available: what the store holds of those packages, for example ``["rich 13.5.3"]``.
+        command: the command that would create the bubble.
+    """
+
+    requirements: Sequence[str]
+    available: Sequence[str]
+    command: str
+
+
+class BubbleInvalidError(OmnipkgMetaError, RuntimeError):
+    """A bubble was tampered with, is half deleted, or has a manifest that cannot be read.
+
+    Attributes:
+        path: the bubble's directory.
+        problems: each thing that is wrong, one sentence each.
+    """
+
+    path: Path
+    problems: Sequence[str]
+
+
+class BubbleTagError(BubbleInvalidError):
+    """A bubble was made for another interpreter or platform.
+
+    Attributes:
+        tag: the interpreter tag of the bubble.
+        expected: the interpreter tag of this process.
+    """
+
+    tag: str
+    expected: str
+
+
+class BuildError(OmnipkgMetaError, RuntimeError):
+    """A bubble could not be resolved, downloaded or installed.
+
+    Attributes:
+        requirements: what was asked, as given.
+        output: what the builder (uv or pip) printed.
+    """
+
+    requirements: Sequence[str]
+    output: str
+
+
+class StoreError(OmnipkgMetaError, OSError):
+    """The store cannot be read or written.
+
+    Attributes:
+        path: the file or directory that was the problem.
+        errno: the operating system's error number, or None.
+    """
+
+    path: Path
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: Path,
+        errno: int | None = None,
+        cause: str | None = None,
+        tip: str | None = None,
+    ) -> None:
+        super().__init__(message, cause=cause, tip=tip, path=path)
+        # A member of OSError itself, so it cannot travel in ``__dict__``.
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), {**self.__dict__, "errno": self.errno})
+
+
+class HookError(OmnipkgMetaError, RuntimeError):
+    """This interpreter cannot carry the import hooks; nothing was changed."""
+
+
+class ActivationError(OmnipkgMetaError, RuntimeError):
+    """A bubble cannot be activated for the whole process any more.
+
+    Attributes:
+        modules: the modules of main that are loaded already.
+    """
+
+    modules: Sequence[str]
+
+
+class MainModuleWarning(UserWarning):
+    """A module of main, first imported inside a scope, asked for a name and got main's.
+
+    A module that belongs to main is bound to main for ever, or two scopes would
+    see each other through it.  Import it before the scope, or load it inside the
+    bubble with ``use(..., adopt=["its_name"])``.
+    """
+
+
+class PatchedStandardLibraryWarning(UserWarning):
+    """Code of a bubble replaced something in a module of the standard library.
+
+    The standard library is shared by everything in the process, so the change
+    was undone for all others; the message names the module and the attribute.
+    """

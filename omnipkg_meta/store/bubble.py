@@ -1,0 +1,280 @@
+"""One bubble: where it is and what its manifest says.
+
+Owns the manifest's format, in both directions, and the cheap check that a bubble
+is whole.  Must not know how a bubble is found, built, verified in full or loaded.
+It is read at every start of every program that uses a bubble, so it imports
+nothing but the standard library's lightest parts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from omnipkg_meta.errors import BubbleInvalidError, BubbleTagError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["LOCK", "MANIFEST", "SCHEMA", "SCRIPTS", "SITE_PACKAGES", "Bubble"]
+
+#: The version of the manifest's format that this library writes and understands.
+SCHEMA = 1
+
+MANIFEST = "manifest.json"
+LOCK = "pylock.toml"
+SITE_PACKAGES = "site-packages"
+SCRIPTS = "bin"
+
+# A name, a version, a script or a file of the bubble's own directory can never lead out of it.
+_PLAIN = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
+_DISTRIBUTION = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bubble:
+    """An immutable directory that holds a resolved, closed set of distributions.
+
+    Two bubbles are equal when they are the same directory.  Pickling keeps the
+    path only: the other process opens, and checks, the bubble for itself.
+
+    Attributes:
+        path: the bubble's directory.
+        id: its name within the store.
+        tag: the tag of the interpreter that it was made for.
+        requested: the requirements that it was made for.
+        distributions: the version of each distribution, by normalized name.
+        import_names: the distributions that provide each top-level import name.
+        requires: the ``Requires-Dist`` lines of each distribution.
+        digests: the SHA-256 of the archive that each distribution came from.
+        native_files: the shared objects, relative to ``site_packages``.
+        scripts_provided: what each script calls, as ``module:attribute``.
+        builder: what built it, for example ``uv 0.9.1``.
+        created: when, in UTC, as ISO 8601.
+        entry: the manifest as it was read.
+    """
+
+    path: Path
+    id: str
+    tag: str
+    requested: tuple[str, ...]
+    distributions: Mapping[str, str]
+    import_names: Mapping[str, tuple[str, ...]]
+    requires: Mapping[str, tuple[str, ...]]
+    digests: Mapping[str, str]
+    native_files: tuple[str, ...]
+    scripts_provided: Mapping[str, str]
+    builder: str
+    created: str
+    entry: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, tag: str | None = None) -> Bubble:
+        """Read the bubble at *path* and check cheaply that it is whole.
+
+        Args:
+            path: the bubble's directory.
+            tag: the interpreter tag that it must have; this interpreter's when not given.
+
+        Raises:
+            BubbleTagError: it was made for another interpreter.
+            BubbleInvalidError: it is no bubble, was tampered with or is half deleted.
+        """
+        path = Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps "..")
+        try:
+            text = (path / MANIFEST).read_bytes()
+        except OSError as error:
+            if not path.is_dir():
+                _invalid(path, "there is no such directory")
+            _invalid(path, f"its manifest cannot be read: {error.strerror}")
+        try:
+            entry = json.loads(text)
+        except (ValueError, RecursionError):
+            _invalid(path, "its manifest is not JSON")
+        if not isinstance(entry, dict):
+            _invalid(path, "its manifest is not a JSON object")
+        if tag is None:
+            from omnipkg_meta.config import interpreter_tag
+
+            tag = interpreter_tag()
+        _check_schema(path, entry)
+        _check_tag(path, entry, tag)
+        bubble = cls._from_entry(path, entry)
+        bubble.check_whole()
+        return bubble
+
+    @property
+    def site_packages(self) -> Path:
+        """The directory that holds the distributions."""
+        return self.path / SITE_PACKAGES
+
+    @property
+    def scripts(self) -> Path:
+        """The directory of launchers; it is there only if the bubble has scripts."""
+        return self.path / SCRIPTS
+
+    @property
+    def lock(self) -> Path:
+        """The PEP 751 lock file of the bubble."""
+        return self.path / LOCK
+
+    def dist_info(self, name: str) -> Path:
+        """Return the metadata directory of the distribution with that normalized name."""
+        return self.site_packages / str(self.entry["distributions"][name]["dist_info"])
+
+    def check_whole(self) -> None:
+        """See that what the manifest names is still there, without reading it.
+
+        Raises:
+            BubbleInvalidError: part of the bubble is gone.
+        """
+        try:
+            with os.scandir(self.site_packages) as found:
+                present = {one.name for one in found}
+        except OSError:
+            _invalid(self.path, f"its {SITE_PACKAGES} directory is gone")
+        gone = [
+            f"{name} {facts['version']} is gone from it"
+            for name, facts in self.entry["distributions"].items()
+            if facts["dist_info"] not in present
+        ]
+        if gone:
+            _invalid(self.path, *gone)
+
+    def __eq__(self, other: object) -> bool:
+        return self.path == other.path if isinstance(other, Bubble) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __repr__(self) -> str:
+        return f"<Bubble {str(self.path)!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (str(self.path),)
+
+    @classmethod
+    def _from_entry(  # noqa: C901 (one check after another)
+        cls, path: Path, entry: dict[str, Any]
+    ) -> Bubble:
+        distributions = _mapping(path, entry, "distributions")
+        if not distributions:
+            _invalid(path, "its manifest names no distribution")
+        versions, requires, digests = {}, {}, {}
+        for name, facts in distributions.items():
+            if not _DISTRIBUTION.fullmatch(name) or not isinstance(facts, dict):
+                _invalid(path, f"its manifest names a distribution {name!r}")
+            versions[name] = _plain(path, facts, "version")
+            digests[name] = _plain(path, facts, "sha256")
+            if not _plain(path, facts, "dist_info").endswith(".dist-info"):
+                _invalid(path, f"its manifest gives {name} a metadata directory of another kind")
+            requires[name] = _strings(path, facts, "requires")
+        names = _mapping(path, entry, "import_names")
+        for name in names:
+            if not name.isidentifier():
+                _invalid(path, f"its manifest gives an import name {name!r}")
+        scripts = _mapping(path, entry, "scripts")
+        for script, target in scripts.items():
+            if not _PLAIN.fullmatch(script) or not isinstance(target, str):
+                _invalid(path, f"its manifest gives a script {script!r}")
+        native = _strings(path, entry, "native_files")
+        for file in native:
+            if file.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", file):
+                _invalid(path, f"its manifest gives a file outside the bubble: {file!r}")
+        return cls(
+            path=path,
+            id=path.name,
+            tag=entry["tag"],
+            requested=_strings(path, entry, "requested"),
+            distributions=MappingProxyType(versions),
+            import_names=MappingProxyType({name: _strings(path, names, name) for name in names}),
+            requires=MappingProxyType(requires),
+            digests=MappingProxyType(digests),
+            native_files=native,
+            scripts_provided=MappingProxyType(scripts),
+            builder=_string(path, entry, "builder"),
+            created=_string(path, entry, "created"),
+            entry=MappingProxyType(entry),
+        )
+
+
+def _reopen(path: str) -> Bubble:
+    return Bubble.open(path)
+
+
+def _invalid(path: Path, *problems: str) -> NoReturn:
+    import shlex
+
+    raise BubbleInvalidError(
+        f"the bubble {path.name} cannot be used",
+        cause="; ".join(problems),
+        tip=f"omnipkg-meta remove {shlex.quote(path.name)}, and install it again",
+        path=path,
+        problems=problems,
+    )
+
+
+def _check_schema(path: Path, entry: dict[str, Any]) -> None:
+    schema, library = entry.get("schema"), entry.get("library")
+    if schema != SCHEMA:
+        problem = f"its manifest has format {schema!r}, and this library reads format {SCHEMA}"
+        if isinstance(library, str):
+            problem += f"; it was written by {library[:80]}"
+        _invalid(path, problem)
+
+
+def _check_tag(path: Path, entry: dict[str, Any], expected: str) -> None:
+    tag = _string(path, entry, "tag")
+    if tag == expected:
+        return
+    raise BubbleTagError(
+        f"the bubble {path.name} is of another interpreter",
+        cause=f"it was made for {tag}, and this is {expected}",
+        tip="install it again with this interpreter: " + _again(entry),
+        path=path,
+        problems=(f"it was made for {tag}",),
+        tag=tag,
+        expected=expected,
+    )
+
+
+def _again(entry: dict[str, Any]) -> str:
+    import shlex
+
+    requested = entry.get("requested")
+    if not isinstance(requested, list):
+        requested = []
+    return shlex.join(["omnipkg-meta", "install", *map(str, requested)])
+
+
+def _mapping(path: Path, entry: dict[str, Any], key: str) -> dict[str, Any]:
+    value = entry.get(key)
+    if not isinstance(value, dict):
+        _invalid(path, f"its manifest lacks {key!r}")
+    return value
+
+
+def _string(path: Path, entry: dict[str, Any], key: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str) or not value:
+        _invalid(path, f"its manifest lacks {key!r}")
+    return value
+
+
+def _strings(path: Path, entry: dict[str, Any], key: str) -> tuple[str, ...]:
+    value = entry.get(key)
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        _invalid(path, f"its manifest lacks {key!r}")
+    return tuple(value)
+
+
+def _plain(path: Path, entry: dict[str, Any], key: str) -> str:
+    value = _string(path, entry, key)
+    if not _PLAIN.fullmatch(value):
+        _invalid(path, f"its manifest holds a {key} {value!r}")
+    return value

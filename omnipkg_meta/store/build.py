@@ -1,0 +1,303 @@
+"""Making a bubble: resolve, install, check, describe, and put in place in one step.
+
+Owns the order of the steps.  Must not know how uv and pip are told what to do
+(builders.py), nor how bubbles are found or loaded.
+
+Until the last step nothing is where ``list`` or ``use`` would look, so a build
+that is killed at any moment leaves the store as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from omnipkg_meta import config, requirements
+from omnipkg_meta.errors import (
+    BubbleInvalidError,
+    BubbleNotFoundError,
+    BuildError,
+    OmnipkgMetaError,
+    RequirementError,
+)
+from omnipkg_meta.store import builders, launchers, record
+from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES, Bubble
+from omnipkg_meta.store.bytecode import compile_sources
+from omnipkg_meta.store.failures import unwritable
+from omnipkg_meta.store.index import IndexOptions
+from omnipkg_meta.store.staging import staging, sweep, sync
+from omnipkg_meta.store.store import Store
+from omnipkg_meta.store.verify import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from omnipkg_meta.requirements import Asked
+    from omnipkg_meta.store.lock import Lock
+    from omnipkg_meta.store.verify import Difference
+
+__all__ = ["install"]
+
+
+def install(
+    asked: Sequence[str | Asked],
+    *,
+    store: Store | None = None,
+    builder: str | None = None,
+    index_options: Sequence[str] = (),
+    allow_build: bool = False,
+    reinstall: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Bubble:
+    """Return a bubble that was made for these requirements; make it if there is none.
+
+    The index is asked unless the store has a bubble that was made for exactly
+    the same requirements.
+
+    Args:
+        asked: PEP 508 strings, or paths of local wheels.
+        store: where the bubble goes; the configured store when not given.
+        builder: ``auto``, ``uv`` or ``pip``; as configured when not given.
+        index_options: ``--index-url``, ``--extra-index-url``, ``--find-links``,
+            ``--no-index`` and ``--pre``, as on a command line.
+        allow_build: whether source distributions may be built, which runs their code.
+        reinstall: whether to resolve and install afresh even if there is such a bubble.
+        progress: called with what is going on, a few words at a time.
+
+    Raises:
+        RequirementError: a requirement is malformed, or none applies to this interpreter.
+        ConfigError: an option or a setting cannot be used.
+        BuildError: nothing could be resolved, downloaded or installed.
+        StoreError: the store cannot be written, or is full.
+    """
+    say = progress or (lambda _: None)
+    wanted = requirements.parse(asked)
+    if not wanted:
+        raise RequirementError(
+            "none of the requirements applies to this interpreter",
+            cause="their markers are false here",
+            requirement=", ".join(str(one) for one in asked),
+        )
+    chosen = config.builder() if builder is None else builder
+    if chosen not in config.BUILDERS:
+        raise ValueError(f"builder must be one of {', '.join(config.BUILDERS)}, and not {chosen!r}")
+    options = IndexOptions.read(index_options)
+    store = Store() if store is None else store
+    if not reinstall and (present := store.find_requested(wanted)) is not None:
+        return present
+    tool = builders.choose(chosen, wanted)
+    sweep(store.tag_path)
+    with staging(store.tag_path) as stage:
+        work = stage.path / ".work"
+        task = builders.Task(wanted, options, allow_build, work, stage.keep_open)
+        try:
+            work.mkdir()
+            return _build(store, tool, task, stage.path, say=say, reinstall=reinstall)
+        except OmnipkgMetaError:
+            raise
+        except OSError as error:
+            raise unwritable(stage.path, error) from None
+
+
+def _build(
+    store: Store,
+    tool: builders.Builder,
+    task: builders.Task,
+    built: Path,
+    *,
+    say: Callable[[str], None],
+    reinstall: bool,
+) -> Bubble:
+    say(f"resolving {', '.join(one.text for one in task.asked)}")
+    resolved = tool.resolve(task)
+    final = store.tag_path / resolved.bubble_id
+    if not reinstall and (present := _present(store, final)) is not None:
+        return present
+
+    say(f"installing {_count(len(resolved.packages), 'distribution')}")
+    pylock, site_packages = built / LOCK, built / SITE_PACKAGES
+    pylock.write_text(resolved.to_toml(), "utf-8")
+    dist_infos, rewritten = _install_checked(task, tool, resolved, pylock, site_packages)
+    shutil.rmtree(task.directory)
+
+    native_files = _own_native_files(site_packages)
+    scripts = record.script_targets(site_packages / info for info in dist_infos.values())
+    launchers.write(built / SCRIPTS, scripts)
+
+    say("compiling byte code")
+    compile_sources(site_packages, final / SITE_PACKAGES)
+
+    frame = [LOCK]
+    if scripts:
+        frame += [f"{SCRIPTS}/{path}" for path, _ in record.files(built / SCRIPTS)]
+    entry = {
+        "schema": SCHEMA,
+        "library": f"omnipkg-meta {_own_version()}",
+        "id": resolved.bubble_id,
+        "tag": store.tag,
+        "requested": list(resolved.requested),
+        "builder": tool.version,
+        "created": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+        "distributions": _describe(resolved, dist_infos, site_packages),
+        "import_names": _import_names(dist_infos, site_packages),
+        "native_files": native_files,
+        "scripts": scripts,
+        # The digests of what RECORD is wrong about, and of what it does not cover.
+        "rewritten": rewritten,
+        "files": {path: record.digest(built / path) for path in frame},
+    }
+    manifest = built / MANIFEST
+    manifest.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
+    for path in (pylock, manifest, site_packages, built):
+        sync(path)
+    return _put_in_place(store, built, final, reinstall=reinstall)
+
+
+def _install_checked(
+    task: builders.Task, tool: builders.Builder, resolved: Lock, pylock: Path, site_packages: Path
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Install, and compare with RECORD.
+
+    Returns:
+        The metadata directory of each distribution, and the digests of the files
+        that the wheels' own RECORDs are wrong about.
+    """
+    dist_infos: dict[str, str] = {}
+    wrong: list[Difference] = []
+    # uv hard-links from its cache: who edits a file of some environment in place edits the cache,
+    # and every later installation would be wrong in the same way. The second time goes without it.
+    for fresh in (False, True):
+        if site_packages.exists():
+            shutil.rmtree(site_packages)
+        site_packages.mkdir()
+        tool.install(task, resolved, pylock, site_packages, fresh=fresh)
+        dist_infos = _dist_infos(site_packages, resolved, task.asked)
+        wrong = compare(site_packages, list(dist_infos.values()))
+        if not wrong:
+            return dist_infos, {}
+    # The archive's own digest was right, so the wheel was published with a RECORD that is wrong.
+    # Installers accept that, so there are such wheels; what they hold is written down instead.
+    faults = [one for one in wrong if one.what not in ("was added", "was changed")]
+    if faults:
+        raise BuildError(
+            "what was installed is not what its RECORD says",
+            cause="; ".join(map(str, faults[:5])),
+            requirements=[one.text for one in task.asked],
+            output="\n".join(map(str, wrong)),
+        )
+    return dist_infos, {one.path: record.digest(site_packages / one.path) for one in wrong}
+
+
+def _put_in_place(store: Store, built: Path, final: Path, *, reinstall: bool) -> Bubble:
+    for _ in range(10):
+        if not reinstall and (present := _present(store, final)) is not None:
+            return present  # another process was faster; ours is discarded
+        if final.exists():
+            with suppress(BubbleNotFoundError):
+                store.remove(final.name)
+        try:
+            built.rename(final)
+        except OSError as error:
+            if final.exists():
+                reinstall = False
+                continue
+            raise unwritable(final, error) from None
+        sync(final.parent)
+        bubble = store.get(final.name)
+        if bubble is not None:
+            return bubble
+    raise BuildError(
+        f"the bubble {final.name} could not be put in place",
+        cause="other processes keep making and removing it",
+        requirements=(),
+        output="",
+    )
+
+
+def _present(store: Store, final: Path) -> Bubble | None:
+    """Return the bubble of that id if it is whole; one that is broken is made anew."""
+    try:
+        return store.get(final.name)
+    except BubbleInvalidError:
+        return None
+
+
+def _dist_infos(site_packages: Path, resolved: Lock, wanted: Sequence[Asked]) -> dict[str, str]:
+    """Return the metadata directory of each distribution; see that no other is there."""
+    found = {}
+    for path in site_packages.glob("*.dist-info"):
+        found[requirements.normalize(path.name.removesuffix(".dist-info").partition("-")[0])] = (
+            path.name
+        )
+    expected = {one.name for one in resolved.packages}
+    if set(found) != expected:
+        different = ", ".join(sorted(expected ^ set(found)))
+        raise BuildError(
+            "what was installed is not what was resolved",
+            cause=f"these differ: {different}",
+            requirements=[one.text for one in wanted],
+            output="",
+        )
+    return {name: found[name] for name in sorted(found)}
+
+
+def _describe(resolved: Lock, dist_infos: dict[str, str], site_packages: Path) -> dict[str, Any]:
+    from importlib.metadata import PathDistribution
+
+    locked = {one.name: one for one in resolved.packages}
+    return {
+        name: {
+            "version": locked[name].version,
+            "dist_info": info,
+            "sha256": locked[name].sha256,
+            "archive": locked[name].filename,
+            "requires": list(PathDistribution(site_packages / info).requires or ()),
+        }
+        for name, info in dist_infos.items()
+    }
+
+
+def _import_names(dist_infos: dict[str, str], site_packages: Path) -> dict[str, list[str]]:
+    return record.import_names(
+        {
+            name: [line.path for line in record.read(site_packages / info)]
+            for name, info in dist_infos.items()
+        }
+    )
+
+
+def _own_native_files(site_packages: Path) -> list[str]:
+    """Give each native file an inode of its own, and return them all.
+
+    glibc knows a library by its inode: uv hard-links from its cache, so the same
+    library in two bubbles would be one to the loader, and fail the second time.
+    """
+    native = []
+    for path, entry in list(record.files(site_packages)):
+        if entry.is_symlink() or not record.is_native(entry):
+            continue
+        native.append(path)
+        status = entry.stat()
+        if status.st_nlink > 1:
+            copy = f"{entry.path}.own"
+            shutil.copyfile(entry.path, copy)
+            os.chmod(copy, stat.S_IMODE(status.st_mode))  # noqa: PTH101 (a hot path)
+            os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+            os.replace(copy, entry.path)  # noqa: PTH105 (the same)
+    return native
+
+
+def _own_version() -> str:
+    import omnipkg_meta
+
+    return str(getattr(omnipkg_meta, "__version__", "unknown"))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -1,0 +1,376 @@
+"""uv and pip, made to do the same two things: resolve, and install exactly that.
+
+Owns every command line of the two tools and the environment that they run in.
+Must not know what a bubble is, or where it will be in the end.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from omnipkg_meta.errors import BuildError
+from omnipkg_meta.requirements import normalize
+from omnipkg_meta.store import failures, lock
+from omnipkg_meta.store.lock import Lock, Locked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from omnipkg_meta.requirements import Asked
+    from omnipkg_meta.store.index import IndexOptions
+
+__all__ = ["Builder", "Task", "choose"]
+
+# The first uv that reads and writes ``pylock.toml``.
+_FIRST_UV = (0, 7)
+
+# What would send the work elsewhere, or ask for more than the lock.  How indexes,
+# proxies, certificates and caches are set stays as the user has it.
+_UNSET = frozenset(
+    """
+    PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONINSPECT PYTHONSAFEPATH __PYVENV_LAUNCHER__
+    PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIREMENT PIP_CONSTRAINT
+    PIP_EDITABLE PIP_REPORT PIP_LOG PIP_QUIET PIP_VERBOSE PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY
+    PIP_ONLY_BINARY PIP_NO_DEPS PIP_UPGRADE PIP_PLATFORM PIP_PYTHON_VERSION PIP_ABI
+    PIP_IMPLEMENTATION PIP_PRE UV_PYTHON UV_SYSTEM_PYTHON UV_TARGET UV_PREFIX UV_REQUIREMENT
+    UV_CONSTRAINT UV_OVERRIDE UV_NO_BINARY UV_NO_BINARY_PACKAGE UV_NO_BUILD
+    UV_NO_BUILD_PACKAGE UV_ONLY_BINARY UV_PRERELEASE UV_RESOLUTION UV_OUTPUT_FILE
+    UV_COMPILE_BYTECODE UV_WORKING_DIR UV_PROJECT
+    """.split()  # noqa: SIM905 (fifty lines of one word would say no more)
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a builder has to do, and with what.
+
+    Attributes:
+        asked: the requirements.
+        index: where archives come from.
+        allow_build: whether source distributions may be built, which runs their code.
+        directory: a private directory for whatever the builder needs to write.
+        keep_open: a file descriptor that children inherit, or None.
+    """
+
+    asked: tuple[Asked, ...]
+    index: IndexOptions
+    allow_build: bool
+    directory: Path
+    keep_open: int | None = None
+
+    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a tool to its end and return what it printed, both streams in one.
+
+        Raises:
+            BuildError: it failed.
+            StoreError: it failed for want of room or of permission to write.
+        """
+        environment = {key: value for key, value in os.environ.items() if key not in _UNSET}
+        environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1", NO_COLOR="1")
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+                # The children hold the build's lock too: after a kill of this process
+                # the directory counts as in use until the last of them is gone.
+                pass_fds=() if self.keep_open is None else (self.keep_open,),
+            )
+        except OSError as error:
+            raise BuildError(
+                f"{Path(command[0]).name} cannot be started",
+                cause=error.strerror,
+                requirements=[one.text for one in self.asked],
+                output="",
+            ) from None
+        if done.returncode:
+            raise failures.explain(
+                self.asked, command[0], done.returncode, done.stdout, self.directory
+            )
+        return done
+
+
+class Builder(Protocol):
+    """What the store asks of uv and of pip alike."""
+
+    @property
+    def version(self) -> str:
+        """Name and version, for example ``uv 0.9.1``."""
+
+    def resolve(self, task: Task) -> Lock:
+        """Choose a version of everything that is needed, without installing anything."""
+
+    def install(
+        self, task: Task, resolved: Lock, pylock: Path, target: Path, *, fresh: bool
+    ) -> None:
+        """Install exactly what was resolved into the directory *target*, hash by hash.
+
+        With *fresh*, without whatever the tool keeps in its cache.
+        """
+
+
+@dataclass(frozen=True)
+class Uv:
+    """The builder of choice: fast, and right about RECORD."""
+
+    executable: str
+    version: str
+
+    def resolve(self, task: Task) -> Lock:
+        """Choose a version of everything that is needed, without installing anything."""
+        given = task.directory / "requirements.in"
+        resolved = task.directory / "pylock.resolved.toml"
+        given.write_text("".join(f"{_line(one)}\n" for one in task.asked), "utf-8")
+        command = [
+            *(self.executable, "pip", "compile", str(given), "--quiet", "--format", "pylock.toml"),
+            *("--output-file", str(resolved), "--no-header", "--no-annotate"),
+            *self._common(task),
+        ]
+        task.run([*command, "--prerelease", "allow"] if task.index.pre else command)
+        try:
+            data = lock.read_toml(resolved)
+        except ImportError:
+            raise BuildError(
+                "the lock that uv made cannot be read",
+                cause="before Python 3.11 that needs the package tomli",
+                tip="pip install tomli, or choose --builder pip",
+                requirements=[one.text for one in task.asked],
+                output="",
+            ) from None
+        return lock.read_uv(data, task.asked, Path.cwd())
+
+    def install(
+        self, task: Task, resolved: Lock, pylock: Path, target: Path, *, fresh: bool
+    ) -> None:
+        """Install exactly what was resolved into the directory *target*, hash by hash.
+
+        With *fresh*, without whatever the tool keeps in its cache.
+        """
+        del resolved  # the lock file says it all
+        command = [
+            *(self.executable, "pip", "install", "--quiet", "--no-deps", "--target", str(target)),
+            *("--requirements", str(pylock), *self._common(task)),
+        ]
+        task.run([*command, "--no-cache"] if fresh else command)
+        # uv's own lock on the target.
+        (target / ".lock").unlink(missing_ok=True)
+
+    def _common(self, task: Task) -> list[str]:
+        # A bubble is the same whatever directory it was built from, so uv's settings are the
+        # user's and the system's, and not those of a project that happens to be around.
+        words = [
+            "--project",
+            str(task.directory),
+            "--python",
+            sys.executable,
+            "--no-python-downloads",
+        ]
+        words += task.index.arguments()
+        return words if task.allow_build else [*words, "--only-binary", ":all:"]
+
+
+@dataclass
+class Pip:
+    """The builder that is nearly everywhere; its version is known once it has resolved."""
+
+    version: str = "pip"
+
+    def resolve(self, task: Task) -> Lock:
+        """Choose a version of everything that is needed, without installing anything."""
+        report = task.directory / "report.json"
+        given = task.directory / "requirements.in"
+        given.write_text("".join(f"{_line(one)}\n" for one in task.asked), "utf-8")
+        command = [
+            *("install", "--dry-run", "--ignore-installed", "--report", str(report)),
+            *("--requirement", str(given), *self._common(task)),
+        ]
+        task.run(_pip([*command, "--pre"] if task.index.pre else command))
+        data = json.loads(report.read_text("utf-8"))
+        self.version = f"pip {data['pip_version']}"
+        wheels = {one.name: one for one in task.asked if one.wheel is not None}
+        packages = []
+        for item in data["install"]:
+            name = normalize(item["metadata"]["name"])
+            if name in wheels:
+                packages.append(lock.local(wheels[name], item["metadata"]["version"]))
+                continue
+            download = item["download_info"]
+            if item["is_direct"] or "archive_info" not in download:
+                raise lock.from_an_address(name, task.asked)
+            url = download["url"]
+            sha256 = (download["archive_info"].get("hashes") or {}).get("sha256")
+            packages.append(
+                Locked(
+                    name,
+                    item["metadata"]["version"],
+                    lock.filename_of({"url": url}),
+                    url,
+                    sha256 or lock.digest_of(url, task.asked),
+                )
+            )
+        return Lock.of(packages, task.asked)
+
+    def install(
+        self, task: Task, resolved: Lock, pylock: Path, target: Path, *, fresh: bool
+    ) -> None:
+        """Install exactly what was resolved into the directory *target*, hash by hash.
+
+        With *fresh*, without whatever the tool keeps in its cache.
+        """
+        del pylock  # pip reads requirement files only
+        given = task.directory / "requirements.txt"
+        lines = [
+            (
+                f"{one.name} @ {Path(one.location).as_uri()}"
+                if one.direct
+                else f"{one.name}=={one.version}"
+            )
+            + f" --hash=sha256:{one.sha256}\n"
+            for one in resolved.packages
+        ]
+        given.write_text("".join(lines), "utf-8")
+        command = [
+            *("install", "--no-deps", "--no-compile", "--require-hashes", "--target", str(target)),
+            *("--no-warn-script-location", "--requirement", str(given), *self._common(task)),
+        ]
+        task.run(_pip([*command, "--no-cache-dir"] if fresh else command))
+        _mend_records(target)
+
+    def _common(self, task: Task) -> list[str]:
+        words = ["--progress-bar", "off", "--no-user", *task.index.arguments()]
+        return words if task.allow_build else [*words, "--only-binary", ":all:"]
+
+
+def choose(wanted: str, asked: Sequence[Asked]) -> Builder:
+    """Return the builder: the one that was named, or uv where it is and pip where it is not.
+
+    Args:
+        wanted: ``auto``, ``uv`` or ``pip``.
+        asked: the requirements, for the error.
+
+    Raises:
+        BuildError: there is none.
+    """
+    texts = [one.text for one in asked]
+    if not sys.executable:
+        raise BuildError(
+            "nothing can be built in this process",
+            cause="this Python is embedded and does not know its own executable",
+            tip="build the bubble with omnipkg-meta install",
+            requirements=texts,
+            output="",
+        )
+    if wanted in ("auto", "uv"):
+        executable = find_uv()
+        if executable is not None:
+            version = _uv_version(executable, os.stat(executable).st_mtime_ns)  # noqa: PTH116
+            if version is not None:
+                return Uv(executable, version)
+        if wanted == "uv":
+            cause = "it was not found" if executable is None else f"{executable} is older than 0.7"
+            raise BuildError(
+                "uv cannot be used",
+                cause=cause,
+                tip="pip install -U uv",
+                requirements=texts,
+                output="",
+            )
+    if not _has_pip():
+        raise BuildError(
+            "there is neither uv nor pip to build a bubble with"
+            if wanted == "auto"
+            else "there is no pip",
+            cause=f"{sys.executable} has no pip",
+            tip="install uv, or run python -m ensurepip",
+            requirements=texts,
+            output="",
+        )
+    return Pip()
+
+
+def find_uv() -> str | None:
+    """Return the uv that belongs to this Python, else the one on ``PATH``, else None."""
+    import sysconfig
+
+    scheme = sysconfig.get_preferred_scheme("user")
+    beside = [str(Path(sys.executable).parent), sysconfig.get_path("scripts")]
+    for directories in (
+        *beside,
+        os.environ.get("PATH", os.defpath),
+        sysconfig.get_path("scripts", scheme),
+    ):
+        if (found := shutil.which("uv", path=directories)) is not None:
+            return found
+    return None
+
+
+@functools.cache
+def _uv_version(executable: str, changed: int) -> str | None:
+    del changed  # only makes an upgrade of uv a new question
+    try:
+        done = subprocess.run(
+            [executable, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        version = done.stdout.split()[1]
+        if tuple(int(part) for part in version.split(".")[:2]) >= _FIRST_UV:
+            return f"uv {version}"
+    except (OSError, subprocess.CalledProcessError, IndexError, ValueError):
+        pass
+    return None
+
+
+def _has_pip() -> bool:
+    from importlib.machinery import PathFinder
+
+    return PathFinder.find_spec("pip") is not None
+
+
+def _pip(arguments: Sequence[str]) -> list[str]:
+    # ``-m`` and ``-c`` put the current directory first on ``sys.path``: a file pip.py that lies
+    # there would be run (PYTHONSAFEPATH cures it from 3.11 only).
+    start = (
+        "import sys; sys.path[:] = [p for p in sys.path if p]; "
+        "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"
+    )
+    return [sys.executable, "-c", start, *arguments]
+
+
+def _line(one: Asked) -> str:
+    if one.wheel is None:
+        return one.canonical
+    return one.canonical.partition("#sha256=")[0]
+
+
+def _mend_records(target: Path) -> None:
+    """Give RECORD the paths that ``pip install --target`` moved files to.
+
+    pip installs into a temporary home scheme and then moves ``bin`` and the data
+    directories into the target, but RECORD keeps ``../../bin/x``.
+    """
+    for path in target.glob("*.dist-info/RECORD"):
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        mended = [
+            line[6:]
+            if line.startswith("../../") and (target / line[6:].partition(",")[0]).exists()
+            else line
+            for line in lines
+        ]
+        if mended != lines:
+            path.write_text("".join(mended), "utf-8")

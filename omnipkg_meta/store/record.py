@@ -1,0 +1,174 @@
+"""What a bubble's directory holds: RECORD files, digests, native files, import names.
+
+Owns the reading of an installed ``site-packages`` directory.  Must not know of
+manifests, of bubbles or of how the directory was filled.
+"""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import csv
+import hashlib
+import os
+import re
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["Recorded", "digest", "files", "import_names", "is_native", "read", "script_targets"]
+
+_EXTENSION = re.compile(r"\.(?:so|pyd)$", re.IGNORECASE)
+_NATIVE_NAME = re.compile(r"\.(?:so(?:\.\d+)*|pyd|dylib|dll)$", re.IGNORECASE)
+# ELF, the five spellings of Mach-O, PE.
+_NATIVE_MAGIC = (
+    b"\x7fELF",
+    b"\xfe\xed\xfa\xce",
+    b"\xfe\xed\xfa\xcf",
+    b"\xce\xfa\xed\xfe",
+    b"\xcf\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe",
+    b"MZ",
+)
+# Kinds of files that abound and are never native: not worth opening.
+_PLAIN_SUFFIXES = frozenset(
+    """
+    .py .pyi .pyc .pyx .pxd .typed .txt .md .rst .json .toml .cfg .ini .yaml .yml .xml .html
+    .css .js .svg .png .gif .jpg .h .hpp .c .cpp .cu .cuh .f90 .csv .gz .zip .npy .npz .po .mo
+    .tmpl
+    """.split()  # noqa: SIM905 (fifty lines of one word would say no more)
+)
+_SCRIPT = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
+# Directories of a wheel's data scheme that installers put beside the packages.
+_DATA_DIRECTORIES = frozenset(
+    {"bin", "data", "etc", "include", "lib", "scripts", "Scripts", "share"}
+)
+
+
+class Recorded(NamedTuple):
+    """One line of a RECORD: a path relative to site-packages, and its digest (``sha256=...``)."""
+
+    path: str
+    digest: str
+
+
+def read(dist_info: Path) -> list[Recorded]:
+    """Return the lines of the RECORD of a distribution.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: it is not CSV.
+    """
+    text = (dist_info / "RECORD").read_text("utf-8")
+    try:
+        rows = [row for row in csv.reader(text.splitlines()) if row]
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    return [
+        Recorded(
+            row[0].replace("\\", "/") if os.name == "nt" else row[0], row[1] if len(row) > 1 else ""
+        )
+        for row in rows
+    ]
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file as RECORD writes it: ``sha256=<urlsafe base64, no padding>``.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: there is no such algorithm.
+    """
+    hasher = hashlib.new(algorithm)
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(1 << 20):
+            hasher.update(chunk)
+    return f"{algorithm}={base64.urlsafe_b64encode(hasher.digest()).rstrip(b'=').decode()}"
+
+
+def files(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield every file and link below *root*, with its path relative to it, ``/`` between parts."""
+    pending = [("", str(root))]
+    while pending:
+        prefix, directory = pending.pop()
+        with os.scandir(directory) as entries:
+            for entry in sorted(entries, key=lambda one: one.name):
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((f"{prefix}{entry.name}/", entry.path))
+                else:
+                    yield prefix + entry.name, entry
+
+
+def is_native(entry: os.DirEntry[str]) -> bool:
+    """Say whether a file is a shared object or a program: by its name, else by its first bytes."""
+    if _NATIVE_NAME.search(entry.name):
+        return True
+    if os.path.splitext(entry.name)[1].lower() in _PLAIN_SUFFIXES:  # noqa: PTH122 (a hot path)
+        return False
+    if not entry.is_file():
+        return False
+    with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 (the same)
+        return file.read(4).startswith(_NATIVE_MAGIC)
+
+
+def import_names(recorded: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Return which distributions provide each top-level import name.
+
+    Packages, modules, extension modules, and directories without ``__init__``
+    (PEP 420) that hold something importable.
+
+    Args:
+        recorded: the paths in the RECORD of each distribution, by normalized name.
+    """
+    provided: dict[str, set[str]] = {}
+    for distribution, paths in recorded.items():
+        directories: dict[str, bool] = {}
+        for path in paths:
+            parts = PurePosixPath(path).parts
+            module = _module_name(parts[-1]) if parts else None
+            if module is None or not all(part.isidentifier() for part in parts[:-1]):
+                continue
+            if len(parts) == 1:
+                provided.setdefault(module, set()).add(distribution)
+            elif "__pycache__" not in parts:
+                regular = len(parts) == 2 and module == "__init__"
+                directories[parts[0]] = directories.get(parts[0], False) or regular
+        for name, regular in directories.items():
+            if regular or name not in _DATA_DIRECTORIES:
+                provided.setdefault(name, set()).add(distribution)
+    return {name: sorted(provided[name]) for name in sorted(provided)}
+
+
+def script_targets(dist_infos: Iterable[Path]) -> dict[str, str]:
+    """Return what each console and GUI script of distributions calls, as ``module:attribute``.
+
+    Args:
+        dist_infos: their metadata directories.
+    """
+    found = {}
+    for dist_info in dist_infos:
+        parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+        parser.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their case
+        with suppress(FileNotFoundError, configparser.Error, UnicodeDecodeError):
+            parser.read_string((dist_info / "entry_points.txt").read_text("utf-8"))
+        for section in ("console_scripts", "gui_scripts"):
+            if parser.has_section(section):
+                for name, target in parser.items(section):
+                    # A name with a path in it could lead a launcher out of the bubble.
+                    if _SCRIPT.fullmatch(name):
+                        found[name] = target.partition("[")[0].strip()
+    return found
+
+
+def _module_name(filename: str) -> str | None:
+    if filename.endswith((".py", ".pyc")):
+        name = filename.rpartition(".")[0]
+    elif _EXTENSION.search(filename):
+        name = filename.partition(".")[0]  # without ``.cpython-311-x86_64-linux-gnu.so``
+    else:
+        return None
+    return name if name.isidentifier() else None

@@ -1,0 +1,167 @@
+"""Where a bubble is while it is built: a hidden directory that the kernel guards.
+
+Owns the making, naming, locking and sweeping of such directories.  Must not know
+what is put into them.
+
+Whether a directory was left behind by a process that was killed is not guessed
+from process ids or ages: its owner holds a lock on a file beside it, which the
+kernel releases when the last process that has the file open is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from omnipkg_meta.store.failures import unwritable
+from omnipkg_meta.store.store import TRASH, discard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["BUILD", "Staging", "staging", "sweep", "sync"]
+
+#: The first part of the hidden name of a bubble that is being built.
+BUILD = ".build-"
+_LOCK = ".lock"
+
+
+class Staging:
+    """A private directory to build in, and the lock that says it is in use.
+
+    Attributes:
+        path: the directory; it is on the file system of the store.
+        keep_open: the descriptor of the lock; children that inherit it keep the lock.
+    """
+
+    __slots__ = ("keep_open", "path")
+
+    def __init__(self, path: Path, keep_open: int) -> None:
+        self.path = path
+        self.keep_open = keep_open
+
+
+@contextmanager
+def staging(tag_path: Path) -> Iterator[Staging]:
+    """Make a private directory beside the bubbles; remove it at the end if it is still there.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    try:
+        # 0o700 is for the user only: bubbles are code that runs in the user's name.
+        for directory in (tag_path.parent, tag_path):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path, descriptor = _claim(tag_path)
+    except OSError as error:
+        raise unwritable(tag_path, error) from None
+    lock_file = _lock_of(path)
+    try:
+        try:
+            path.mkdir(mode=0o700)
+        except OSError as error:
+            raise unwritable(path, error) from None
+        yield Staging(path, descriptor)
+    finally:
+        if path.exists():
+            discard(path)
+        # While the lock is held: afterwards the name could be another process's.
+        with suppress(OSError):
+            lock_file.unlink()
+        os.close(descriptor)
+
+
+def sweep(tag_path: Path) -> int:
+    """Delete what killed processes have left behind; return how many directories that were."""
+    swept = 0
+    try:
+        with os.scandir(tag_path) as entries:
+            names = [one.name for one in entries]
+    except OSError:
+        return 0
+    for name in names:
+        path = tag_path / name
+        if name.startswith(TRASH):
+            discard(path)
+            swept += 1
+        elif name.startswith(BUILD) and name.endswith(_LOCK):
+            swept += _sweep_one(path.with_name(name[: -len(_LOCK)]))
+        elif name.startswith(BUILD) and not _lock_of(path).exists() and path.exists():
+            # An owner makes the lock first and takes it away last: nobody owns this one.
+            discard(path)
+            swept += 1
+    return swept
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the list of a directory's entries, survive a loss of power."""
+    with suppress(OSError):  # directories cannot be opened on Windows, nor synced on some mounts
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _claim(tag_path: Path) -> tuple[Path, int]:
+    while True:
+        path = tag_path / f"{BUILD}{os.urandom(8).hex()}"
+        descriptor = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        # A sweeper may have taken the lock, and deleted the file, since it was made.
+        if _try_lock(descriptor) is not False and _same_file(descriptor, _lock_of(path)):
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _sweep_one(path: Path) -> int:
+    lock_file = _lock_of(path)
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR)
+    except OSError:
+        return 0
+    try:
+        # None: locks do not work here, so nothing says that the owner is gone.
+        if _try_lock(descriptor) is not True or not _same_file(descriptor, lock_file):
+            return 0
+        found = path.exists()
+        discard(path)
+        if not path.exists():
+            with suppress(OSError):
+                lock_file.unlink()
+        return int(found)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + _LOCK)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Lock a file without waiting: True, False if it is taken, None where locks do not work."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            # flock and not lockf: it belongs to the open file, so children share it, and
+            # closing another descriptor of the same file does not drop it.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return None
+    return True

@@ -1,0 +1,331 @@
+"""The store: the directory of bubbles, searched, listed and tidied.
+
+Owns the layout ``<root>/<interpreter tag>/<id>``, the choice of the best bubble
+for a set of requirements, and removal.  Must not know how bubbles are built or
+loaded.  Names that begin with a dot (bubbles being built or removed) do not exist
+as far as this file is concerned.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omnipkg_meta import config, requirements
+from omnipkg_meta.errors import BubbleInvalidError, BubbleNotFoundError, StoreError
+from omnipkg_meta.requirements import Asked, Found
+from omnipkg_meta.store.bubble import MANIFEST, Bubble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from packaging.version import Version
+
+__all__ = ["Store", "command_line"]
+
+#: The first part of the hidden name that a bubble gets while it is deleted.
+TRASH = ".trash-"
+
+_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
+
+# Bubbles are immutable: what was read once under the same inode and time is still true.
+_opened: dict[str, tuple[tuple[int, int, int], Bubble]] = {}
+
+
+class Store:
+    """The directory of bubbles, per interpreter tag.
+
+    Making a ``Store`` touches nothing on disk; the directory comes with the first
+    bubble.  Two stores are equal when they are the same directory.
+
+    Args:
+        path: the root; :func:`omnipkg_meta.config.store_path` when not given.
+        tag: the interpreter tag; this interpreter's when not given.
+    """
+
+    __slots__ = ("path", "tag")
+
+    path: Path
+    tag: str
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, tag: str | None = None
+    ) -> None:
+        root = config.store_path() if path is None else Path(path)
+        self.path = Path(os.path.abspath(root))  # noqa: PTH100 (Path.absolute keeps "..")
+        self.tag = config.interpreter_tag() if tag is None else tag
+
+    @property
+    def tag_path(self) -> Path:
+        """The directory of this interpreter's bubbles."""
+        return self.path / self.tag
+
+    def bubbles(self) -> list[Bubble]:
+        """Return this interpreter's bubbles that are whole, by id; see :meth:`broken` for the rest.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return [one for one in self._scan() if isinstance(one, Bubble)]
+
+    def broken(self) -> list[BubbleInvalidError]:
+        """Return what is wrong with each of this interpreter's bubbles that cannot be used.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return [one for one in self._scan() if isinstance(one, BubbleInvalidError)]
+
+    def find(self, asked: Iterable[str | Asked]) -> Bubble | None:
+        """Return the best bubble that satisfies all requirements, or None.
+
+        The best has the highest versions of what was asked, in the order asked;
+        then the fewest roots that were not asked for; then the fewest
+        distributions; then it is the newest.
+
+        Args:
+            asked: PEP 508 strings, or what :func:`omnipkg_meta.requirements.parse` made of them.
+
+        Raises:
+            RequirementError: one is malformed.
+            StoreError: the store cannot be read.
+        """
+        wanted = requirements.parse(asked)
+        if not wanted:
+            return None
+        suitable = self.matching(wanted)
+        return max(suitable, key=lambda bubble: _merit(bubble, wanted), default=None)
+
+    def matching(self, asked: Iterable[str | Asked]) -> list[Bubble]:
+        """Return all bubbles that satisfy all requirements, by id; none if nothing applies here.
+
+        Raises:
+            RequirementError: one is malformed.
+            StoreError: the store cannot be read.
+        """
+        wanted = requirements.parse(asked)
+        return [one for one in self.bubbles() if _satisfies(one, wanted)] if wanted else []
+
+    def find_requested(self, asked: Iterable[str | Asked]) -> Bubble | None:
+        """Return the newest bubble that was made for exactly these requirements, or None.
+
+        Raises:
+            RequirementError: one is malformed.
+            StoreError: the store cannot be read.
+        """
+        canonical = {one.canonical for one in requirements.parse(asked)}
+        same = [one for one in self.bubbles() if set(one.requested) == canonical]
+        return max(same, key=lambda bubble: bubble.created, default=None)
+
+    def require(self, asked: Sequence[str | Asked]) -> Bubble:
+        """Return the best bubble that satisfies all requirements.
+
+        Raises:
+            BubbleNotFoundError: there is none; the last line of its message is the
+                command that would create it.
+            RequirementError: one is malformed.
+            StoreError: the store cannot be read.
+        """
+        bubble = self.find(asked)
+        if bubble is None:
+            raise self.not_found(asked)
+        return bubble
+
+    def not_found(
+        self, asked: Sequence[str | Asked], *, main: str | None = None
+    ) -> BubbleNotFoundError:
+        """Make the error that says what was asked, what is there and how to get it.
+
+        Args:
+            asked: the requirements that nothing satisfies.
+            main: what the main environment has of them, if it was looked at.
+        """
+        texts = [one.text if isinstance(one, Asked) else one for one in asked]
+        names = {one.name for one in requirements.parse(asked)}
+        available = sorted(
+            {
+                (name, requirements.version_key(version), f"{name} {version}")
+                for bubble in self.bubbles()
+                for name, version in bubble.distributions.items()
+                if name in names
+            }
+        )
+        there = [text for _, _, text in available]
+        what = ", ".join(sorted(names)) or "what was asked"
+        cause = f"the store holds {', '.join(there)}" if there else f"the store holds no {what}"
+        if main:
+            cause += f"; main has {main}"
+        if unusable := len(self.broken()):
+            cause += f"; {unusable} more could not be read (omnipkg-meta verify --all)"
+        command = command_line("install", texts, self)
+        return BubbleNotFoundError(
+            f"no bubble satisfies {', '.join(texts)}",
+            cause=cause,
+            tip=command,
+            requirements=texts,
+            available=there,
+            command=command,
+        )
+
+    def get(self, bubble_id: str) -> Bubble | None:
+        """Return the bubble with that id, or None.
+
+        Raises:
+            BubbleInvalidError: it is there, and cannot be used.
+        """
+        if not _ID.fullmatch(bubble_id) or not (self.tag_path / bubble_id).is_dir():
+            return None
+        return self._open(self.tag_path / bubble_id)
+
+    def remove(self, bubble: Bubble | str) -> None:
+        """Remove a bubble, whole or broken, in one step; its files are deleted after that.
+
+        Args:
+            bubble: the bubble, or its id.
+
+        Raises:
+            BubbleNotFoundError: it is not in this store.
+            StoreError: it cannot be removed.
+        """
+        path = self._path_of(bubble)
+        trash = path.with_name(f"{TRASH}{os.urandom(8).hex()}")
+        try:
+            path.rename(trash)
+        except FileNotFoundError:
+            raise _no_such_bubble(path.name, self) from None
+        except OSError as error:
+            raise StoreError(
+                f"the bubble {path.name} cannot be removed",
+                cause=error.strerror,
+                tip=f"see who may write to {path.parent}",
+                path=path,
+                errno=error.errno,
+            ) from None
+        _opened.pop(str(path), None)
+        discard(trash)
+
+    def verify(self, bubble: Bubble) -> list[str]:
+        """Compare every file of a bubble with what was installed.
+
+        Returns:
+            One sentence for each problem; empty when all is well.
+        """
+        from omnipkg_meta.store.verify import problems
+
+        return problems(bubble)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Store):
+            return NotImplemented
+        return (self.path, self.tag) == (other.path, other.tag)
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.tag))
+
+    def __repr__(self) -> str:
+        return f"<Store {str(self.path)!r} {self.tag}>"
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        return Store, (str(self.path),)
+
+    def _scan(self) -> Iterator[Bubble | BubbleInvalidError]:
+        try:
+            with os.scandir(self.tag_path) as entries:
+                names = sorted(one.name for one in entries if not one.name.startswith("."))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(
+                f"the store at {self.path} cannot be read",
+                cause=error.strerror,
+                tip=f"set {config.STORE} to a directory of your own",
+                path=self.tag_path,
+                errno=error.errno,
+            ) from None
+        for name in names:
+            try:
+                yield self._open(self.tag_path / name)
+            except BubbleInvalidError as error:  # noqa: PERF203 (one broken bubble is not all)
+                # Removed by another program since the directory was listed.
+                if (self.tag_path / name).exists():
+                    yield error
+
+    def _open(self, path: Path) -> Bubble:
+        key = str(path)
+        try:
+            stat = os.stat(os.path.join(key, MANIFEST))  # noqa: PTH116, PTH118 (a hot path)
+        except OSError:
+            return Bubble.open(path, tag=self.tag)
+        identity = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        known = _opened.get(key)
+        if known is not None and known[0] == identity and known[1].tag == self.tag:
+            known[1].check_whole()
+            return known[1]
+        bubble = Bubble.open(path, tag=self.tag)
+        _opened[key] = (identity, bubble)
+        return bubble
+
+    def _path_of(self, bubble: Bubble | str) -> Path:
+        if isinstance(bubble, Bubble):
+            if bubble.path.parent != self.tag_path:
+                raise _no_such_bubble(str(bubble.path), self)
+            return bubble.path
+        if not _ID.fullmatch(bubble):
+            raise _no_such_bubble(bubble, self)
+        return self.tag_path / bubble
+
+
+def command_line(command: str, arguments: Iterable[str], store: Store) -> str:
+    """Return the shell command that does *command* in *store*, for people to copy."""
+    words = [f"omnipkg-meta {command}", *map(_quote, arguments)]
+    if store.path != config.store_path():
+        words.append(f"--store {_quote(str(store.path))}")
+    return " ".join(words)
+
+
+def discard(path: Path) -> None:
+    """Delete a hidden directory; what cannot be deleted now stays hidden and is swept later."""
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _quote(text: str) -> str:
+    # shlex.quote leaves "==" and "[" alone or not by its own taste; people copy quotes more safely.
+    if re.fullmatch(r"[\w./+-]+", text, re.ASCII):
+        return text
+    return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def _satisfies(bubble: Bubble, wanted: Sequence[Asked]) -> bool:
+    for one in wanted:
+        if one.name not in bubble.distributions:
+            return False
+        if one.sha256 is not None and bubble.digests[one.name] != one.sha256:
+            return False
+
+    def find(name: str) -> Found | None:
+        version = bubble.distributions.get(name)
+        return None if version is None else Found(version, bubble.requires[name])
+
+    return requirements.satisfied(wanted, find)
+
+
+def _merit(bubble: Bubble, wanted: Sequence[Asked]) -> tuple[list[Version], int, int, str]:
+    names = list(dict.fromkeys(one.name for one in wanted))
+    versions = [requirements.version_key(bubble.distributions[name]) for name in names]
+    others = {requirements.name_of(text) for text in bubble.requested} - set(names)
+    return versions, -len(others), -len(bubble.distributions), bubble.created
+
+
+def _no_such_bubble(bubble_id: str, store: Store) -> BubbleNotFoundError:
+    return BubbleNotFoundError(
+        f"there is no bubble {bubble_id!r} in the store",
+        cause=f"the store is {store.path}, for {store.tag}",
+        tip=command_line("list", (), store),
+        requirements=(),
+        available=(),
+        command=command_line("list", (), store),
+    )
