@@ -1,0 +1,250 @@
+"""Who asks: the code on whose behalf an import, or a look-up, is made.
+
+It is the nearest Python frame that is neither the import system, nor this
+library, nor the standard library, nor code run in a bare namespace; unless
+native code stands nearer (:mod:`omnipkg_meta.native_stack`), or an extension
+module is being initialised, which has no frame at all.
+
+This file must not know the rules, nor how an import is intercepted.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import sys
+from dis import opmap
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from omnipkg_meta import declared, native_stack
+from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
+from omnipkg_meta.realm import Realm, loaded
+from omnipkg_meta.resolution import Decision, decide
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["IMPORT_NAME", "KINDS", "MAINS", "Asker", "Kind", "decision", "forget", "kind_of", "who"]
+
+#: The instruction that imports on behalf of the frame that executes it
+#: (``import_name`` in ``Python/ceval.c``).  Not ``IMPORT_FROM``: that one looks
+#: for an attribute, which native code may answer by an import of its own.
+IMPORT_NAME = opmap["IMPORT_NAME"]
+_EXTENDED_ARG = opmap["EXTENDED_ARG"]
+
+_OUR_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+_STANDARD_LIBRARY = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
+_SITE_DIRECTORIES = ("site-packages" + os.sep, "dist-packages" + os.sep)
+
+
+class Kind(enum.IntEnum):
+    """What a source file is to the question who asks."""
+
+    USER = 0  #: the user's own code: no distribution of main installed it
+    INSTALLED = 1  #: code of a distribution installed in main
+    TRANSPARENT = 2  #: the standard library and the import system act for their caller
+    OURS = 3  #: this library, the same, but for its own import statements
+    METADATA = 4  #: ``importlib.metadata`` and its backport
+    LOADER = 5  #: ``importlib._bootstrap_external``, in which extension modules load
+    BUBBLE = 6  #: a file of a bubble, whoever loaded it (an import hook of others, say)
+
+
+#: Code file name to its kind.
+KINDS: dict[str, Kind] = {}
+
+#: Code file name to the modules that an import statement in it was answered with
+#: main's under the home rule: what ``decision`` said, remembered.
+MAINS: dict[str, set[str]] = {}
+
+
+def forget() -> None:
+    """Drop what was remembered; called when a realm appears or main's packages may have changed."""
+    KINDS.clear()
+    MAINS.clear()
+    declared.forget()
+
+
+def kind_of(file: str) -> Kind:
+    """Return what a code object's file is."""
+    try:
+        return KINDS[file]
+    except KeyError:
+        kind = KINDS[file] = _classify(file)
+        return kind
+
+
+def _classify(file: str) -> Kind:  # noqa: PLR0911  # one line a kind
+    if file.startswith("<frozen "):
+        return Kind.LOADER if file == "<frozen importlib._bootstrap_external>" else Kind.TRANSPARENT
+    if file.startswith(_OUR_DIRECTORY):
+        return Kind.OURS
+    if file.startswith(_STANDARD_LIBRARY) and not file.startswith(
+        _SITE_DIRECTORIES, len(_STANDARD_LIBRARY)
+    ):
+        return Kind.METADATA if "metadata" in file and "importlib" in file else Kind.TRANSPARENT
+    if any(file.startswith(realm.prefix) for realm in loaded()):
+        return Kind.BUBBLE
+    if f"{os.sep}importlib_metadata{os.sep}" in file:
+        return Kind.METADATA
+    if os.path.isabs(file) and declared.distribution_of(file) is not None:
+        return Kind.INSTALLED
+    return Kind.USER
+
+
+class Asker(NamedTuple):
+    """Who asks.
+
+    Attributes:
+        home: the realm in which the asking code was loaded; None for code of main.
+        module: the full name of the asking module; empty where nobody asks
+            (a call from C without any Python frame).
+        file: the file of the asking code.
+        frame: the frame that was found to ask, if any.
+        native: whether somebody else asks than the code of that frame.
+    """
+
+    home: Realm | None
+    module: str
+    file: str
+    frame: FrameType | None
+    native: bool = False
+
+
+def who(frame: FrameType | None) -> Asker:
+    """Find out who asks.
+
+    Args:
+        frame: the nearest frame outside the code that intercepted the look-up.
+    """
+    passed_attributes = False
+    home: Realm | None = None
+    while frame is not None:
+        code = frame.f_code
+        namespace = frame.f_globals
+        home = namespace.get("__realm__")
+        if home is not None:
+            break
+        kind = kind_of(code.co_filename)
+        if kind is Kind.OURS and _imports(frame):
+            return Asker(None, "omnipkg_meta", code.co_filename, frame)
+        if kind is Kind.BUBBLE:
+            home = next(realm for realm in loaded() if code.co_filename.startswith(realm.prefix))
+            break
+        if kind <= Kind.INSTALLED and "__name__" in namespace:
+            break
+        if kind is Kind.LOADER and (asker := _initialising(frame)):
+            return asker
+        if kind is Kind.METADATA and (asker := _entry_point(frame)):
+            return asker
+        # ``from package import name`` looks for an attribute first, and a
+        # compiled package may have a native ``__getattr__`` that imports.
+        passed_attributes = passed_attributes or code.co_name == "_handle_fromlist"
+        frame = frame.f_back
+    if (frame is None or passed_attributes or not _imports(frame)) and (asker := _native(frame)):
+        return asker
+    if frame is None:
+        return Asker(None, "", "", None)
+    return Asker(home, _module_name(frame.f_globals), frame.f_code.co_filename, frame)
+
+
+def _imports(frame: FrameType) -> bool:
+    """Tell whether a frame is executing an import instruction."""
+    instructions = frame.f_code.co_code
+    index = frame.f_lasti
+    if index < 0:
+        return False
+    # Up to 3.10 ``f_lasti`` names the first EXTENDED_ARG of an instruction.
+    while instructions[index] == _EXTENDED_ARG:
+        index += 2
+    return instructions[index] == IMPORT_NAME
+
+
+def _module_name(namespace: dict[str, Any]) -> str:
+    name = namespace.get("__name__")
+    if name == "__main__" and (spec := namespace.get("__spec__")) is not None:
+        name = getattr(spec, "name", name)
+    return name if isinstance(name, str) else ""
+
+
+def _initialising(frame: FrameType) -> Asker | None:
+    """Return the extension module that is being initialised in a frame of its loader."""
+    if frame.f_code.co_name not in {"create_module", "exec_module"}:
+        return None
+    loader = frame.f_locals.get("self")
+    from importlib.machinery import ExtensionFileLoader
+
+    if not isinstance(loader, ExtensionFileLoader):
+        return None
+    return Asker(getattr(loader, "realm", None), loader.name, loader.path, frame, native=True)
+
+
+def _entry_point(frame: FrameType) -> Asker | None:
+    """Return the distribution whose entry point is being loaded (``EntryPoint.load``)."""
+    if frame.f_code.co_name != "load":
+        return None
+    entry_point = frame.f_locals.get("self")
+    distribution = getattr(entry_point, "dist", None)
+    if entry_point is None or distribution is None:
+        return None
+    realm = getattr(distribution, "__realm__", None)
+    directory = getattr(distribution, "_path", None)
+    if realm is None and directory is None:
+        return None
+    file = "" if directory is None else os.path.join(str(directory), "METADATA")
+    return Asker(realm, entry_point.module, file, frame, native=True)
+
+
+def _native(frame: FrameType | None) -> Asker | None:
+    """Return the native code between the caller and a frame, if it belongs to anybody.
+
+    Without a frame (no Python code but the standard library's runs) all native
+    code outside of it is looked at.
+    """
+    reader = native_stack.reader()
+    if reader is None:
+        return None
+    for library in reader.libraries_between(frame):
+        for realm in loaded():
+            if library.startswith(realm.prefix):
+                return Asker(
+                    realm, _native_module(library, realm.directories), library, frame, native=True
+                )
+        if kind_of(library) is Kind.INSTALLED:
+            return Asker(None, _native_module(library, sys.path), library, frame, native=True)
+    return None
+
+
+def _native_module(library: str, directories: list[str]) -> str:
+    for directory in directories:
+        if directory and library.startswith(os.path.join(directory, "")):
+            relative = library[len(os.path.join(directory, "")) :]
+            package, _, file = relative.rpartition(os.sep)
+            return ".".join(filter(None, (package.replace(os.sep, "."), file.partition(".")[0])))
+    return ""
+
+
+def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
+    """Say which realm answers an asker, in the current context.
+
+    Args:
+        name: a top-level import name, or a normalized distribution name.
+        asker: who asks.
+        importable: whether ``name`` is an import name.
+    """
+
+    def declares(asked: str) -> bool:
+        if asker.module == "omnipkg_meta":
+            return True
+        if not asker.file or kind_of(asker.file) is not Kind.INSTALLED:
+            return False
+        return declared.declares(asker.file, asked, importable=importable)
+
+    return decide(
+        name,
+        home=asker.home,
+        declares=declares,
+        pins=pins_of(asker.module, PINS) if PINS else (),
+        activation=CURRENT.get(),
+        overlays=OVERLAYS[0],
+        provider=Realm.provider if importable else Realm.distribution_provider,
+    )

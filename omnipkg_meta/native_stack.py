@@ -1,0 +1,287 @@
+"""Which shared object is calling: the C stack, read next to the Python stack.
+
+Code compiled by Cython, PyO3 or plain C leaves no Python frame, so an import it
+makes at call time looks like its caller's.  The C stack knows better.  Each run
+of the evaluation loop (``_PyEval_EvalFrameDefault`` in ``Python/ceval.c``) shows
+as one C frame, and each Python frame knows whether it *started* a run or was
+called within one; so the C frames between two Python frames can be found by
+counting, and the shared object they belong to names the code that asked.
+
+Three facts of the platform are used, all read-only:
+
+* ``backtrace`` (glibc, macOS) gives the return addresses of the C stack;
+* ``_Unwind_FindEnclosingFunction`` (the C++ ABI's unwinder) gives the function
+  an address belongs to, also where symbols are stripped;
+* a frame object points to its ``_PyInterpreterFrame``, whose ``previous`` is the
+  caller's frame if and only if no C code stands between (3.12 and newer), or
+  which carries the flag ``is_entry`` (3.11).  Before 3.11 every Python frame
+  starts a run.
+
+The proof at run time is :func:`reader`: it recurses through several kinds of C
+calls and accepts only an evaluation loop whose number of C frames equals the
+number of Python frames that started a run, each time.  Where there is no such
+function, there is no reader, and the asking frame decides.
+
+This file knows nothing of bubbles or imports.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+__all__ = ["NativeStack", "reader"]
+
+#: How many C frames are looked at, from the innermost out.  Unwinding is what
+#: costs, and an import asked for by native code is found within the first thirty
+#: or so; more are looked at only where these do not reach far enough.
+_DEPTHS = (20, 64, 512)
+
+#: The answers that are remembered: a stack of return addresses says all.
+_MOST_ANSWERS = 4096
+
+
+class NativeStack:
+    """Reads the C stack of the calling thread.
+
+    Made by :func:`reader`, which proves that it reads right.
+    """
+
+    def __init__(self) -> None:
+        import ctypes  # not before hooks go in: importing this package loads no ctypes
+
+        self._pointer = ctypes.c_void_p
+        self._word = ctypes.c_size_t.from_address
+        self._flag = ctypes.c_bool.from_address
+        self._word_size = ctypes.sizeof(ctypes.c_void_p)
+        self._buffers: dict[int, Any] = {depth: ctypes.c_void_p * depth for depth in _DEPTHS}
+        self._answers: dict[tuple[int, bytes], tuple[str, ...]] = {}
+        self._byref = ctypes.byref
+
+        class SymbolInfo(ctypes.Structure):
+            """``Dl_info`` of ``dladdr(3)``."""
+
+            _fields_ = (
+                ("file_name", ctypes.c_char_p),
+                ("base", ctypes.c_void_p),
+                ("symbol_name", ctypes.c_char_p),
+                ("symbol", ctypes.c_void_p),
+            )
+
+        self._symbol_info: Any = SymbolInfo
+        process = ctypes.CDLL(None)
+        self._backtrace = process.backtrace
+        self._backtrace.restype = ctypes.c_int
+        try:
+            self._dladdr = process.dladdr
+        except AttributeError:  # glibc before 2.34 keeps it in a library of its own
+            self._dladdr = ctypes.CDLL("libdl.so.2").dladdr
+        self._dladdr.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+        try:
+            find = process._Unwind_FindEnclosingFunction
+        except AttributeError:
+            find = ctypes.CDLL("libgcc_s.so.1")._Unwind_FindEnclosingFunction
+        find.argtypes = (ctypes.c_void_p,)
+        find.restype = ctypes.c_void_p
+        self._find_function = find
+        self._functions: dict[int, int] = {}
+        self._libraries: dict[int, str] = {}
+        self._evaluation_loop = 0
+
+    def started_run(self, frame: FrameType) -> bool:
+        """Tell whether C code stands between ``frame`` and its caller.
+
+        Source: ``Include/internal/pycore_frame.h``; ``_PyEval_EvalFrameDefault``
+        puts a frame of its own below each run since 3.12.
+        """
+        back = frame.f_back
+        if back is None or sys.version_info < (3, 11):
+            started = True
+        elif sys.version_info < (3, 12):
+            # f_func, f_globals, f_builtins, f_locals, f_code, frame_obj,
+            # previous, prev_instr, int stacktop, bool is_entry
+            started = self._flag(self._interpreter_frame(frame) + 8 * self._word_size + 4).value
+        else:
+            previous = self._word(self._interpreter_frame(frame) + self._word_size).value
+            started = previous != self._interpreter_frame(back)
+        return started
+
+    def _interpreter_frame(self, frame: FrameType) -> int:
+        # PyFrameObject: the object header, f_back, f_frame
+        return self._word(id(frame) + object.__basicsize__ + self._word_size).value
+
+    def _function_at(self, address: int | None) -> int:
+        if address is None:
+            return 0
+        try:
+            return self._functions[address]
+        except KeyError:
+            # A return address may lie just behind the end of a function that
+            # ends in a call, hence the - 1.
+            start = self._functions[address] = self._find_function(address - 1) or 0
+            return start
+
+    def _library_at(self, address: int | None) -> str:
+        if address is None:
+            return ""
+        try:
+            return self._libraries[address]
+        except KeyError:
+            info = self._symbol_info()
+            name = ""
+            if self._dladdr(address, self._byref(info)) and info.file_name:
+                name = sys.intern(
+                    info.file_name.decode(sys.getfilesystemencoding(), "surrogateescape")
+                )
+            self._libraries[address] = name
+            return name
+
+    def libraries_between(self, outer: FrameType | None) -> tuple[str, ...]:
+        """Return the shared objects between the caller of this method and an outer frame.
+
+        Args:
+            outer: a frame of this thread, below the caller's; None for the whole stack.
+
+        Returns:
+            Paths as the loader knows them, the nearest to the caller first,
+            neighbours collapsed; empty where Python called Python all the way.
+        """
+        runs = 0
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and frame is not outer:
+            runs += self.started_run(frame)
+            frame = frame.f_back
+        if not runs:
+            return ()
+        # backtrace() has to be called in this very frame: a helper function
+        # would start a run of its own on Python 3.10.
+        for depth in _DEPTHS:
+            buffer = self._buffers[depth]()
+            count = self._backtrace(buffer, depth)
+            key = (runs, bytes(buffer))
+            found = self._answers.get(key)
+            if found is None:
+                found, whole = self._libraries_in(buffer[:count], runs)
+                if not whole and count == depth and depth != _DEPTHS[-1]:
+                    continue
+                if len(self._answers) >= _MOST_ANSWERS:
+                    self._answers.clear()
+                self._answers[key] = found
+            return found
+        return ()
+
+    def _libraries_in(self, addresses: list[int | None], runs: int) -> tuple[tuple[str, ...], bool]:
+        """Return the shared objects within so many runs, and whether the last one ended."""
+        libraries: list[str] = []
+        seen = 0
+        for address in addresses:
+            if self._function_at(address) == self._evaluation_loop:
+                seen += 1
+                if seen > runs:
+                    return tuple(libraries), True
+            elif seen:
+                library = self._library_at(address)
+                if library and (not libraries or libraries[-1] != library):
+                    libraries.append(library)
+        return tuple(libraries), False
+
+    def _count(self) -> tuple[Counter[int], int]:
+        buffer = self._buffers[_DEPTHS[-1]]()
+        count = self._backtrace(buffer, _DEPTHS[-1])
+        functions = Counter(map(self._function_at, buffer[:count]))
+        runs = 0
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            runs += self.started_run(frame)
+            frame = frame.f_back
+        return functions, runs
+
+    def prove(self) -> bool:
+        """Find the evaluation loop by counting; False if that cannot be done here."""
+        candidates: set[int] | None = None
+        for call in (
+            _through_iterator,
+            _through_generator,
+            _through_attribute,
+            _through_comparison,
+        ):
+            (low, low_runs), (high, high_runs) = call(self._count, 1), call(self._count, 3)
+            added = high_runs - low_runs
+            if added < 2:
+                return False
+            found = {f for f in high if f and high[f] - low[f] == added and high[f] == high_runs}
+            candidates = found if candidates is None else candidates & found
+        if not candidates or len(candidates) != 1:
+            return False
+        (self._evaluation_loop,) = candidates
+        return True
+
+
+_Counts = tuple["Counter[int]", int]
+
+
+def _through_iterator(count: Callable[[], _Counts], depth: int) -> _Counts:
+    if not depth:
+        return count()
+    return next(map(_through_iterator, [count], [depth - 1]))
+
+
+def _through_generator(count: Callable[[], _Counts], depth: int) -> _Counts:
+    def generator() -> Any:
+        yield _through_generator(count, depth - 1)
+
+    return next(generator()) if depth else count()
+
+
+def _through_attribute(count: Callable[[], _Counts], depth: int) -> _Counts:
+    class Probe:
+        def __getattr__(self, name: str) -> _Counts:
+            return _through_attribute(count, depth - 1)
+
+    return getattr(Probe(), "probe") if depth else count()  # noqa: B009
+
+
+def _through_comparison(count: Callable[[], _Counts], depth: int) -> _Counts:
+    result: list[_Counts] = []
+
+    class Probe:
+        def __lt__(self, other: object) -> bool:
+            result.append(_through_comparison(count, depth - 1))
+            return False
+
+    if not depth:
+        return count()
+    sorted([Probe(), Probe()])
+    return result[0]
+
+
+@lru_cache(maxsize=1)
+def reader() -> NativeStack | None:
+    """Return the reader of this process, or None where the C stack cannot be read.
+
+    None on Windows, on musl (no ``backtrace``), and on an interpreter whose
+    evaluation loop is not one C function.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        stack = NativeStack()
+    except (AttributeError, OSError, ImportError):
+        return None
+    # The proof compares whole stacks, so it has to fit into what is read: it
+    # runs on a thread of its own, whose stack is short.
+    import threading
+
+    proved: list[bool] = []
+    thread = threading.Thread(
+        target=lambda: proved.append(stack.prove()), name="omnipkg_meta-proof"
+    )
+    thread.start()
+    thread.join()
+    return stack if proved and proved[0] else None

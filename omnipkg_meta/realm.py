@@ -1,0 +1,171 @@
+"""Realms: the loaded side of a bubble in this process, and of the main environment.
+
+A realm owns a table of modules, loaded once and kept.  This file also owns the
+set of *claimed names*: the top-level import names and the distribution names
+that some realm other than main provides, the only names that are ever treated
+specially.
+
+It must not know how an import is intercepted nor who asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from types import ModuleType
+
+    from omnipkg_meta.store.bubble import Bubble
+
+__all__ = ["CLAIMED", "MAIN", "Realm", "loaded", "normalize", "realm_of"]
+
+#: Top-level import names that a realm other than main provides.  Only ever grows.
+CLAIMED: set[str] = set()
+
+#: Packages that patch the standard library when they are imported, so that two
+#: copies would undo each other's work.  Before Python 3.13 ``typing_extensions``
+#: replaces ``typing._collect_parameters``; it is backward compatible by policy,
+#: so the newest copy serves everybody.
+_ONE_PER_PROCESS = frozenset({"typing_extensions"}) if sys.version_info < (3, 13) else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def normalize(name: str) -> str:
+    """Return the normalized name of a distribution (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+class Realm:
+    """The modules of one bubble (or of main), as loaded in this process.
+
+    Attributes:
+        bubble: the bubble, or None for main.
+        directories: where its modules are found, as ``sys.path`` would list them.
+        prefix: what the paths of its files begin with.
+        provided: the top-level import names it provides.
+        distributions: the distributions it holds, normalized name to version.
+        outer: the realm that is asked next, before main; None where main is next.
+        modules: its table of modules, full name to module.
+        finders: meta path finders that its code installed; they answer in it only.
+    """
+
+    __slots__ = (
+        "_elsewhere",
+        "bubble",
+        "directories",
+        "distributions",
+        "finders",
+        "import_names",
+        "modules",
+        "outer",
+        "prefix",
+        "provided",
+    )
+
+    def __init__(
+        self,
+        *,
+        bubble: Bubble | None,
+        directories: Iterable[str],
+        import_names: Mapping[str, Iterable[str]],
+        distributions: Mapping[str, str],
+        outer: Realm | None = None,
+    ) -> None:
+        self.bubble = bubble
+        self.directories = list(directories)
+        self.prefix = tuple(os.path.join(directory, "") for directory in self.directories)
+        self.import_names = import_names
+        self.provided = frozenset(import_names)
+        self.distributions = distributions
+        self.outer = outer
+        self.modules: dict[str, ModuleType] = {}
+        self.finders: list[Any] = []
+        self._elsewhere: dict[str, Realm] = {}
+
+    def __repr__(self) -> str:
+        return f"<realm of {self.bubble!r}>" if self.bubble else "<realm of main>"
+
+    def chain(self) -> Iterator[Realm]:
+        """Yield this realm and those around it, up to but without main."""
+        realm: Realm | None = self
+        while realm is not None:
+            yield realm
+            realm = realm.outer
+
+    def provider(self, top: str) -> Realm | None:
+        """Return the realm that serves a top-level import name here; None where main does."""
+        for realm in self.chain():
+            if top in realm.provided:
+                return realm._elsewhere.get(top, realm)
+        return None
+
+    def distribution_provider(self, name: str) -> Realm | None:
+        """Return the realm that holds a distribution (normalized name); None where main does."""
+        for realm in self.chain():
+            if name in realm.distributions:
+                return realm
+        return None
+
+
+#: The environment that Python started with.  Its table holds main's modules of
+#: claimed names only; all others stay where they always were.
+MAIN = Realm(bubble=None, directories=(), import_names={}, distributions={})
+
+_realms: dict[Bubble, Realm] = {}
+_lock = threading.Lock()
+
+
+def loaded() -> list[Realm]:
+    """Return the realms of this process, without main, oldest first."""
+    return list(_realms.values())
+
+
+def realm_of(bubble: Bubble) -> Realm:
+    """Return the realm of a bubble, the same one each time."""
+    try:
+        return _realms[bubble]
+    except KeyError:
+        pass
+    with _lock:
+        if bubble not in _realms:
+            realm = Realm(
+                bubble=bubble,
+                directories=[str(bubble.site_packages)],
+                import_names=bubble.import_names,
+                distributions=bubble.distributions,
+            )
+            for top in realm.provided & _ONE_PER_PROCESS:
+                _serve_from_newest(realm, top)
+            _realms[bubble] = realm
+        return _realms[bubble]
+
+
+def _serve_from_newest(realm: Realm, top: str) -> None:
+    """Let the newest copy of a module that must be one per process serve this realm."""
+    (name, *_) = realm.import_names[top]
+    best, best_version = realm, _release(realm.distributions[name])
+    for other in (MAIN, *_realms.values()):
+        version = _version_in_main(name) if other is MAIN else other.distributions.get(name)
+        if version and _release(version) >= best_version:
+            best, best_version = other, _release(version)
+    if best is not realm:
+        realm._elsewhere[top] = best
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
+
+
+def _version_in_main(name: str) -> str | None:
+    from importlib.metadata import DistributionFinder, MetadataPathFinder
+
+    context = DistributionFinder.Context(name=name, path=sys.path)
+    for distribution in MetadataPathFinder.find_distributions(context):
+        return distribution.version
+    return None
