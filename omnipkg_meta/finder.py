@@ -1,0 +1,350 @@
+"""The finder first on ``sys.meta_path``: modules of claimed names, and main's inside a scope.
+
+Modules of a bubble are found by ``PathFinder`` over the realm's own directories
+and loaded by the ordinary loaders, so byte code caches, namespace packages,
+resources and data files work as anywhere.  A loader of ours stands in only
+until the module is created, then puts the ordinary one in its place.
+
+Modules of main, first imported inside a scope, are found by everybody else's
+finders and loaded with an empty scope stack: main stays main.
+
+Distributions are found by :mod:`omnipkg_meta.metadata`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, PathFinder
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from omnipkg_meta import asking, metadata, modules, native
+from omnipkg_meta.activation import CURRENT, Activation
+from omnipkg_meta.modules import realm_for
+from omnipkg_meta.native import RealmExtensionLoader, mark
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from importlib.machinery import ModuleSpec
+
+__all__ = ["FINDER", "RealmFinder", "install", "keep_first", "uninstall"]
+
+_TOP_LEVEL_STANDARD = sys.stdlib_module_names
+
+
+class RealmFinder:
+    """The meta path finder and the distribution finder of this library."""
+
+    def __repr__(self) -> str:
+        return "<omnipkg_meta finder>"
+
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Find a module for whoever asks (``importlib.abc.MetaPathFinder``).
+
+        Raises:
+            ModuleNotFoundError: the name belongs to a bubble that does not have
+                it, and another finder would have answered with a foreign file.
+        """
+        _sort_finders()
+        realm = realm_for(name, sys._getframe().f_back)
+        if realm is not None and realm is not MAIN:
+            return _spec_in_realm(realm, name, path, target)
+        if realm is MAIN:
+            return _spec_in_main(name, path, target)
+        activation = CURRENT.get()
+        if activation is None or name.partition(".")[0] in _TOP_LEVEL_STANDARD:
+            return None
+        spec = _ask_others(name, path, target)
+        if spec is not None:
+            _load_outside(spec)
+        return spec
+
+    def find_distributions(self, context: Any = None) -> Iterable[Any]:
+        """Find the distributions that whoever asks can see (``importlib.metadata``)."""
+        return metadata.find_distributions(self, context, sys._getframe().f_back)
+
+    def invalidate_caches(self) -> None:
+        """Forget what is installed in main; called by ``importlib.invalidate_caches``."""
+        asking.forget()
+
+
+FINDER = RealmFinder()
+
+
+def _ask_others(
+    name: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    for finder in list(sys.meta_path):
+        if finder is not FINDER and hasattr(finder, "find_spec"):
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                return spec
+    return None
+
+
+def _spec_in_realm(
+    realm: Realm,
+    name: str,
+    path: Sequence[str] | None,
+    target: ModuleType | None,
+) -> ModuleSpec | None:
+    entries = realm.directories if path is None else path
+    spec = _spec_from_hooks(realm, name, entries, target)
+    if spec is None:
+        spec = PathFinder.find_spec(name, entries, target)
+    if spec is None:
+        return _spec_from_elsewhere(realm, name, path, target)
+    if spec.submodule_search_locations is not None:
+        # A _NamespacePath would compute itself anew from main's sys.path.
+        spec.submodule_search_locations = list(spec.submodule_search_locations)
+    if type(spec.loader) is ExtensionFileLoader:
+        spec.loader = RealmExtensionLoader(spec.loader.name, spec.loader.path, realm)
+    else:
+        loader: Any = _RealmLoader(spec.loader, realm)
+        spec.loader = loader
+    return spec
+
+
+def _spec_from_hooks(
+    realm: Realm,
+    name: str,
+    entries: Sequence[str],
+    target: ModuleType | None,
+) -> ModuleSpec | None:
+    """Let import hooks that come before ``PathFinder`` load the bubble's files their way.
+
+    pytest rewrites assertions like this, typeguard instruments functions.
+    """
+    for finder in list(sys.meta_path):
+        if finder is PathFinder:
+            break
+        if finder in (FINDER, BuiltinImporter, FrozenImporter) or not hasattr(finder, "find_spec"):
+            continue
+        spec = finder.find_spec(name, entries, target)
+        if spec is not None and spec.has_location and str(spec.origin).startswith(realm.prefix):
+            return spec
+    return None
+
+
+def _realm_directories() -> set[str]:
+    return {directory for realm in loaded() for directory in realm.directories}
+
+
+def _spec_in_main(
+    name: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    """Find main's module of a claimed name.
+
+    Not in a bubble's directory, even if somebody put one on ``sys.path``: pytest
+    does, to import the tests that a bubble's package ships.
+    """
+    bubbles = _realm_directories()
+    hidden = path is None and not bubbles.isdisjoint(sys.path)
+    if hidden:
+        path = [entry for entry in sys.path if entry not in bubbles]
+    spec = _ask_others(name, path, target)
+    if spec is not None:
+        _load_outside(spec)
+    elif hidden:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return spec
+
+
+def _spec_from_elsewhere(
+    realm: Realm,
+    name: str,
+    path: Sequence[str] | None,
+    target: ModuleType | None,
+) -> ModuleSpec | None:
+    """Let other finders answer for a module that the bubble's directories do not hold.
+
+    They may make modules up (``six.moves``); they may not answer with a file of
+    another environment, as a finder of an editable install would that maps names
+    and ignores ``path``.
+    """
+    finders: list[Any] = [*realm.finders, *sys.meta_path]
+    for finder in finders:
+        if finder is FINDER or finder is PathFinder or not hasattr(finder, "find_spec"):
+            continue
+        spec: ModuleSpec | None = finder.find_spec(name, path, target)
+        if spec is None:
+            continue
+        origin = spec.origin if spec.has_location else None
+        locations = list(spec.submodule_search_locations or ())
+        files = [origin, *locations] if origin else locations
+        if not files and _home_of_finder(finder) is MAIN:
+            continue  # what main's copy of the same package makes up
+        if all(os.path.join(file, "").startswith(realm.prefix) for file in files):
+            loader: Any = _RealmLoader(spec.loader, realm)
+            spec.loader = loader
+            return spec
+        raise _not_in(realm, name)
+    if path is None:
+        raise _not_in(realm, name)
+    return None
+
+
+def _home_of_finder(finder: object) -> Realm | None:
+    """Return the realm whose code made a finder; main only where that code's name is claimed."""
+    find_spec = getattr(finder, "find_spec", None)
+    namespace = getattr(getattr(find_spec, "__func__", find_spec), "__globals__", {})
+    home = namespace.get("__realm__")
+    if isinstance(home, Realm):
+        return home
+    return MAIN if str(namespace.get("__name__")).partition(".")[0] in CLAIMED else None
+
+
+#: The finders that were on ``sys.meta_path`` when it was last sorted.
+_sorted: list[Any] = []
+
+
+def _sort_finders() -> None:
+    """Keep the finders that code of bubbles put on ``sys.meta_path`` to their own realms.
+
+    six, and the many copies of it, make their modules up with a finder of their
+    own, and take away the finder of an earlier copy of themselves: main's.
+    """
+    if sys.meta_path == _sorted:
+        return
+    names = set()
+    for finder in list(sys.meta_path):
+        home = _home_of_finder(finder)
+        if home is not None and home is not MAIN:
+            home.finders.append(finder)
+            sys.meta_path.remove(finder)
+            names.add(type(finder).__name__)
+    for finder in _sorted:
+        if finder not in sys.meta_path and type(finder).__name__ in names:
+            sys.meta_path.append(finder)
+    _sorted[:] = sys.meta_path
+
+
+def _not_in(realm: Realm, name: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(
+        f"No module named {name!r} in {realm.bubble!r}",
+        name=name,
+        path=realm.directories[0] if realm.directories else None,
+    )
+
+
+class _RealmLoader:
+    """Stands in for the ordinary loader until a module of a bubble is created."""
+
+    def __init__(self, loader: Any, realm: Realm) -> None:
+        self._loader = loader
+        self._realm = realm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        # From here on, importlib finds the ordinary loader in the spec
+        # (``_init_module_attrs`` and ``_load_unlocked`` read it afterwards);
+        # None for a namespace package.
+        spec.loader = self._loader
+        create = getattr(self._loader, "create_module", None)
+        module = create(spec) if create is not None else None
+        if module is None:
+            module = ModuleType(spec.name)
+        mark(module, self._realm)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Reached by ``importlib.reload`` only, which creates no module.
+        _restore_loader(module, self._loader)
+        if self._loader is not None:
+            self._loader.exec_module(module)
+
+
+def _restore_loader(module: ModuleType, loader: Any) -> None:
+    if module.__spec__ is not None:
+        module.__spec__.loader = loader
+    module.__loader__ = loader
+
+
+class _MainLoader:
+    """Loads a module of main with an empty scope stack, whatever scope asked for it."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        with _outside(), self._initialising():
+            created: ModuleType | None = self._loader.create_module(spec)
+        return created
+
+    def exec_module(self, module: ModuleType) -> None:
+        _restore_loader(module, self._loader)
+        with _outside(), self._initialising():
+            self._loader.exec_module(module)
+
+    def _initialising(self) -> AbstractContextManager[None]:
+        extension = isinstance(self._loader, ExtensionFileLoader)
+        return native.initialising(MAIN) if extension else nullcontext()
+
+
+class _LegacyMainLoader:
+    """The same for a loader that has ``load_module`` only (before PEP 451)."""
+
+    def __init__(self, loader: Any, spec: ModuleSpec) -> None:
+        self._loader = loader
+        self._spec = spec
+
+    def load_module(self, name: str) -> ModuleType:
+        # ``_load_backward_compatible`` gives the module this very spec.
+        self._spec.loader = self._loader
+        with _outside():
+            module: ModuleType = self._loader.load_module(name)
+        if getattr(module, "__loader__", None) is self:
+            module.__loader__ = self._loader
+        return module
+
+
+def _load_outside(spec: ModuleSpec) -> None:
+    """Have a module of main loaded with an empty scope stack."""
+    loader: Any = spec.loader
+    if loader is None:
+        return  # a namespace package: nothing is executed
+    stand_in: Any = (
+        _MainLoader(loader) if hasattr(loader, "exec_module") else _LegacyMainLoader(loader, spec)
+    )
+    spec.loader = stand_in
+
+
+class _outside:  # noqa: N801  # reads as a phrase: with _outside()
+    """Enter a context in which no scope is active."""
+
+    def __enter__(self) -> None:
+        self._hidden = CURRENT.get()
+        CURRENT.set(Activation(self, (), None, hidden=self._hidden))
+
+    def __exit__(self, *_: object) -> None:
+        CURRENT.set(self._hidden)
+
+
+def install() -> None:
+    """Put the finder first on ``sys.meta_path``, to stay there."""
+    keep_first()
+    modules.before_import = keep_first
+
+
+def keep_first() -> None:
+    """Put the finder first again, if somebody put another one before it."""
+    if not sys.meta_path or sys.meta_path[0] is not FINDER:
+        sys.meta_path[:] = [FINDER, *(finder for finder in sys.meta_path if finder is not FINDER)]
+
+
+def uninstall() -> None:
+    """Take the finder away."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not FINDER]

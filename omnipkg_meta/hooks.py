@@ -1,0 +1,76 @@
+"""All hooks on the interpreter together: in at the first scope, out on request and at exit.
+
+Each hack stands in a file of its own with its reason, its proof and its undo;
+this file only puts them in and takes them out as one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from typing import TYPE_CHECKING
+
+from omnipkg_meta import environ, finder, locks, modules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ON_UNINSTALL", "install", "installed", "uninstall"]
+
+_PARTS = (modules, locks, finder, environ)
+
+#: Called when the hooks have come out, by whoever remembers that they are in.
+ON_UNINSTALL: list[Callable[[], None]] = []
+
+_lock = threading.RLock()
+_exiting = False
+
+
+def installed() -> bool:
+    """Tell whether the hooks are in."""
+    return modules.installed()
+
+
+def install() -> None:
+    """Put the hooks in; nothing happens if they are in already.
+
+    Raises:
+        HookError: this interpreter cannot carry them; nothing was changed.
+    """
+    if modules.installed() or _exiting:
+        return
+    with _lock:
+        if modules.installed():
+            return
+        done = []
+        try:
+            for part in _PARTS:
+                part.install()
+                done.append(part)
+        except BaseException:
+            for part in reversed(done):
+                part.uninstall()
+            raise
+        atexit.register(_leave)
+
+
+def uninstall() -> None:
+    """Put the interpreter back as it was before the first scope.
+
+    Objects of bubbles live on, and so do scopes that are active; but imports,
+    ``sys.modules`` and ``importlib.metadata`` answer with main's again.  The next
+    scope that is entered puts the hooks in again.
+    """
+    with _lock:
+        for part in reversed(_PARTS):
+            part.uninstall()
+        for notice in ON_UNINSTALL:
+            notice()
+        atexit.unregister(_leave)
+
+
+def _leave() -> None:
+    """Take the hooks out for good: the interpreter is about to take itself apart."""
+    global _exiting  # noqa: PLW0603
+    _exiting = True
+    uninstall()

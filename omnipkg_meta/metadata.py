@@ -1,0 +1,104 @@
+"""``importlib.metadata``, and its backport, as seen by whoever asks.
+
+Each copy of ``importlib.metadata`` in a process (the standard library's, the
+``importlib_metadata`` backport, vendored ones) asks every finder on
+``sys.meta_path`` in turn, with one context object.  Ours comes first: it answers
+with the distributions of the realms that answer for the asker, then with what
+the other finders have, less the names that a realm answers for; and leaves the
+context with nothing more to find, so that main's copies do not show up a second
+time.
+
+Distributions are of the class that belongs to the copy that asks.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from typing import TYPE_CHECKING, Any
+
+from omnipkg_meta.asking import decision, who
+from omnipkg_meta.realm import MAIN, Realm, loaded, normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import FrameType
+
+__all__ = ["find_distributions"]
+
+
+def find_distributions(finder: object, context: Any, frame: FrameType | None) -> Iterable[Any]:
+    """Yield the distributions that match a context, as the asker sees them.
+
+    Args:
+        finder: our own finder, which must not be asked again.
+        context: a ``DistributionFinder.Context`` of any copy of the library.
+        frame: the nearest frame outside of the finder.
+    """
+    if getattr(context, "path", sys.path) != sys.path:
+        return ()  # somebody says where to look; there the ordinary finders look
+    if context is None:
+        from importlib.metadata import DistributionFinder
+
+        context = DistributionFinder.Context()
+    if "path" in vars(context) and context.path is not sys.path:
+        return ()  # somebody looks into directories of their own, whatever is active
+    asker = who(frame)
+    name = context.name
+    if name is not None:
+        realm = decision(normalize(name), asker, importable=False).realm
+        return () if realm is MAIN else _of_one(realm, context)
+    answers = _answers(asker)
+    return _of_all(answers, finder, context) if answers else ()
+
+
+def _answers(asker: Any) -> dict[str, Realm]:
+    """Return which realm answers for which distribution, those that main answers for left out."""
+    answers = {}
+    for realm in loaded():
+        for name in realm.distributions:
+            if name not in answers:
+                answers[name] = decision(name, asker, importable=False).realm
+    return {name: realm for name, realm in answers.items() if realm is not MAIN}
+
+
+def _of_one(realm: Realm, context: Any) -> Iterator[Any]:
+    yield from _in_realm(realm, context)
+    _exhaust(context)
+
+
+def _of_all(answers: dict[str, Realm], finder: object, context: Any) -> Iterator[Any]:
+    for realm in dict.fromkeys(answers.values()):
+        for distribution in _in_realm(realm, context):
+            if answers.get(_name_of(distribution)) is realm:
+                yield distribution
+    for other in list(sys.meta_path):
+        find = getattr(other, "find_distributions", None)
+        if other is finder or find is None:
+            continue
+        for distribution in find(copy.copy(context)):
+            if _name_of(distribution) not in answers:
+                yield distribution
+    _exhaust(context)
+
+
+def _name_of(distribution: Any) -> str:
+    # From the directory's name where the library can: reading METADATA is slow.
+    name = getattr(distribution, "_normalized_name", None) or distribution.metadata["Name"]
+    return normalize(name or "")
+
+
+def _in_realm(realm: Realm, context: Any) -> Iterator[Any]:
+    # The library that asks: its MetadataPathFinder makes its kind of distribution.
+    library = sys.modules[type(context).__module__]
+    ours = copy.copy(context)
+    vars(ours)["path"] = realm.directories
+    for distribution in library.MetadataPathFinder.find_distributions(ours):
+        # Read by ``EntryPoint.load``'s asker: an entry point loads in its bubble.
+        distribution.__realm__ = realm
+        yield distribution
+
+
+def _exhaust(context: Any) -> None:
+    """Leave nothing for the finders behind ours: no path to search, and no name that matches."""
+    vars(context).update(path=[], name="omnipkg-meta-has-answered")

@@ -1,0 +1,470 @@
+"""``sys.modules``, made realm-aware in place.
+
+The import statement, ``PyImport_Import``, ``pickle`` and the rest look in the
+interpreter's own dict, whatever ``sys.modules`` is bound to; but each of them
+takes the mapping protocol where that dict is not *exactly* a dict
+(``import_get_module`` in ``Python/import.c``).  So the type of the live dict is
+changed to a subclass of the same memory layout.
+
+Modules of claimed names are kept out of the dict's own storage, each in the
+table of its realm.  The subclass defines ``__missing__`` and not
+``__getitem__``: a hit of an unclaimed name stays in C, and only claimed names
+ever reach Python code.
+
+This file owns the view; who answers is decided in :mod:`omnipkg_meta.asking`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS
+from omnipkg_meta.asking import IMPORT_NAME, KINDS, MAINS, decision, who
+from omnipkg_meta.errors import HookError, MainModuleWarning
+from omnipkg_meta.realm import CLAIMED, MAIN, loaded
+from omnipkg_meta.resolution import Rule, in_scope
+from omnipkg_meta.retype import prove, set_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import FrameType
+
+    from omnipkg_meta.asking import Asker
+    from omnipkg_meta.realm import Realm
+    from omnipkg_meta.resolution import Decision
+
+__all__ = ["claim", "guarded", "install", "installed", "realm_for", "sweep", "uninstall"]
+
+
+def before_import() -> None:
+    """Do what has to be done before an import of a claimed name, or of any name in a scope.
+
+    Set by the finder, which sees to it that it is asked first.
+    """
+
+
+_getframe = sys._getframe
+_current = CURRENT.get
+_NOTHING = object()
+
+
+def realm_for(name: object, frame: FrameType | None) -> Realm | None:
+    """Return the realm that answers for a module name; None if the name is not claimed.
+
+    Args:
+        name: a full module name (or any key).
+        frame: the nearest frame outside of whoever intercepted the look-up.
+    """
+    if not isinstance(name, str):
+        return None
+    top = name.partition(".")[0]
+    if top not in CLAIMED:
+        return None
+    return _decide(top, who(frame)).realm
+
+
+def _decide(top: str, asker: Asker) -> Decision:
+    found = decision(top, asker)
+    if found.rule is Rule.MAIN:
+        _warn(top, asker)
+    return found
+
+
+def _warn(top: str, asker: Asker) -> None:
+    """Say that a module of main got main's although the scope that imported it provides the name.
+
+    Only where it surprises: code of an installed distribution that declares
+    what it asks for was answered by the home rule and does not come here.
+    """
+    activation = _current()
+    if activation is None or activation.hidden is None or asker.frame is None:
+        return
+    realm = in_scope(top, activation.hidden)
+    if realm is None or realm is MAIN or (asker.module, top) in _warned:
+        return
+    _warned.add((asker.module, top))
+    module = asker.module or "__main__"
+    warnings.warn_explicit(
+        f"{module!r} was first imported inside a scope of {realm.bubble!r} and asked for {top!r}. "
+        f"It belongs to main, so it is bound to main's {top!r} for ever. "
+        "Import it before the scope, or load it inside the bubble: "
+        f'use(..., adopt=["{module.partition(".")[0]}"]).',
+        MainModuleWarning,
+        asker.file,
+        asker.frame.f_lineno,
+        registry=asker.frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+_warned: set[tuple[str, str]] = set()
+
+
+class RealmModules(dict):  # type: ignore[type-arg]
+    """The type of ``sys.modules`` while the hooks are in.
+
+    Every method agrees with what the asking code would get from an import.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        # Only the live dict is of this type; whoever makes another wants a dict.
+        return dict(*args, **kwargs)
+
+    def __missing__(self, name: str) -> Any:  # noqa: C901, PLR0912  # a call would cost as much
+        # The fast path: an import statement in code that has a home, and in the
+        # user's own code where nothing is pinned.  It decides nothing of its
+        # own: it remembers what ``_missing`` was told for the same question.
+        try:
+            frame = _getframe(1)
+        except ValueError:  # C code imports, and no Python code runs: ``python -m``
+            return _missing(name, None)
+        code = frame.f_code
+        if code.co_code[frame.f_lasti] == IMPORT_NAME:
+            namespace = frame.f_globals
+            home = namespace.get("__realm__")
+            if home is not None:
+                module = home.modules.get(name)
+                if module is not None:
+                    return module
+            elif code.co_filename in MAINS:
+                if name in MAINS[code.co_filename] and "__name__" in namespace and not OVERLAYS[0]:
+                    module = MAIN.modules.get(name)
+                    if module is not None:
+                        return module
+            elif (
+                KINDS.get(code.co_filename) == 0 and "__name__" in namespace and not PINS
+            ):  # 0: Kind.USER
+                activation = _current()
+                if activation is None:
+                    if not OVERLAYS[0]:
+                        module = MAIN.modules.get(name)
+                        if module is not None:
+                            return module
+                else:
+                    realm = activation.memo.get(name)
+                    if realm is not None:
+                        module = realm.modules.get(name)
+                        if module is not None:
+                            return module
+        return _missing(name, frame)
+
+    def __contains__(self, name: object) -> bool:
+        realm = realm_for(name, _getframe().f_back)
+        return dict.__contains__(self, name) if realm is None else name in realm.modules
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        found = dict.get(self, name, _NOTHING)
+        if found is not _NOTHING:
+            return found
+        realm = realm_for(name, _getframe().f_back)
+        modules = self if realm is None else realm.modules
+        found = dict.get(modules, name, _NOTHING)
+        if found is not _NOTHING:
+            return found
+        if realm is not None or _current() is not None:
+            before_import()
+        return default
+
+    def __setitem__(self, name: Any, module: Any) -> None:
+        realm = realm_for(name, _getframe().f_back)
+        if realm is None:
+            dict.__setitem__(self, name, module)
+            # The name may have been claimed between the question and the answer.
+            if _is_claimed(name):
+                sweep(MAIN)
+        else:
+            realm.modules[name] = module
+
+    def __delitem__(self, name: Any) -> None:
+        realm = realm_for(name, _getframe().f_back)
+        if realm is None:
+            dict.__delitem__(self, name)
+        else:
+            del realm.modules[name]
+
+    def setdefault(self, name: Any, default: Any = None) -> Any:
+        realm = realm_for(name, _getframe().f_back)
+        if realm is None:
+            return dict.setdefault(self, name, default)
+        return realm.modules.setdefault(name, default)
+
+    def pop(self, name: Any, *default: Any) -> Any:
+        realm = realm_for(name, _getframe().f_back)
+        if realm is None:
+            return dict.pop(self, name, *default)
+        return realm.modules.pop(name, *default)
+
+    def popitem(self) -> tuple[Any, Any]:
+        claimed = _claimed(_getframe().f_back)
+        if not claimed:
+            return dict.popitem(self)
+        name = next(reversed(claimed))
+        return name, claimed[name].modules.pop(name)
+
+    def clear(self) -> None:
+        for name, realm in _claimed(_getframe().f_back).items():
+            realm.modules.pop(name, None)
+        dict.clear(self)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        _update(self, dict(*args, **kwargs), _getframe().f_back)
+
+    def __ior__(self, other: Any) -> Any:
+        _update(self, dict(other), _getframe().f_back)
+        return self
+
+    def copy(self) -> dict[Any, Any]:
+        return _view(self, _getframe().f_back)
+
+    __copy__ = copy
+
+    def __or__(self, other: Any) -> Any:
+        return (
+            _view(self, _getframe().f_back) | other if isinstance(other, dict) else NotImplemented
+        )
+
+    def __ror__(self, other: Any) -> Any:
+        return (
+            other | _view(self, _getframe().f_back) if isinstance(other, dict) else NotImplemented
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or _view(self, _getframe().f_back) == other
+
+    def __ne__(self, other: object) -> bool:
+        return other is not self and _view(self, _getframe().f_back) != other
+
+    __hash__ = None
+
+    def __len__(self) -> int:
+        return len(_view(self, _getframe().f_back))
+
+    def __iter__(self) -> Iterator[Any]:
+        names: list[Any] = list(_view(self, _getframe().f_back))
+        return iter(names)
+
+    def __reversed__(self) -> Iterator[Any]:
+        return iter(list(_view(self, _getframe().f_back))[::-1])
+
+    def keys(self) -> Any:
+        return _view(self, _getframe().f_back).keys()
+
+    def values(self) -> Any:
+        return _view(self, _getframe().f_back).values()
+
+    def items(self) -> Any:
+        return _view(self, _getframe().f_back).items()
+
+    def __repr__(self) -> str:
+        return repr(_view(self, _getframe().f_back))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return dict, (_view(self, _getframe().f_back),)
+
+    @classmethod
+    def fromkeys(cls, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
+
+
+class GuardedModules(RealmModules):
+    """The same, while an extension module is being initialised.
+
+    Cython writes its module straight into the storage
+    (``PyDict_SetItemString(PyImport_GetModuleDict(), ...)``), past every
+    override.  Until that entry is swept, no look-up may trust the storage.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, name: Any) -> Any:
+        frame = _getframe().f_back
+        if _is_claimed(name):
+            return _missing(name, frame)
+        return dict.__getitem__(self, name)
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        realm = realm_for(name, _getframe().f_back)
+        return dict.get(self, name, default) if realm is None else realm.modules.get(name, default)
+
+
+def _missing(name: object, frame: FrameType | None) -> Any:
+    if not isinstance(name, str) or (top := name.partition(".")[0]) not in CLAIMED:
+        raise KeyError(name)
+    asker = who(frame)
+    realm, rule = _decide(top, asker)
+    try:
+        module = realm.modules[name]
+    except KeyError:
+        before_import()
+        raise KeyError(name) from None
+    activation = _current()
+    if rule is Rule.HOME:
+        if (
+            realm is MAIN
+            and asker.home is None
+            and asker.frame is frame is not None
+            and not asker.native
+        ):
+            MAINS.setdefault(asker.file, set()).add(name)
+    elif activation is not None and realm is in_scope(top, activation):
+        activation.memo[name] = realm
+    return module
+
+
+def _claimed(frame: FrameType | None) -> dict[str, Realm]:
+    """Return the modules of claimed names that a frame sees, each with its realm."""
+    asker = who(frame)
+    answers: dict[str, Realm] = {}
+    seen: dict[str, Realm] = {}
+    for realm in (MAIN, *loaded()):
+        for name in list(realm.modules):
+            top = name.partition(".")[0]
+            answer = answers.get(top)
+            if answer is None:
+                answer = answers[top] = decision(top, asker).realm
+            if answer is realm:
+                seen[name] = realm
+    return seen
+
+
+def _view(modules: dict[Any, Any], frame: FrameType | None) -> dict[Any, Any]:
+    """Return the table that a frame sees, as a plain dict of its own."""
+    # ``dict(modules)`` would call the overridden ``keys``.
+    view = dict(dict.items(modules))
+    if _guards:
+        view = {name: module for name, module in view.items() if not _is_claimed(name)}
+    for name, realm in _claimed(frame).items():
+        module = realm.modules.get(name, _NOTHING)
+        if module is not _NOTHING:
+            view[name] = module
+    return view
+
+
+def _update(modules: dict[Any, Any], new: dict[Any, Any], frame: FrameType | None) -> None:
+    for name, module in new.items():
+        realm = realm_for(name, frame)
+        if realm is None:
+            dict.__setitem__(modules, name, module)
+        else:
+            realm.modules[name] = module
+
+
+_lock = threading.RLock()
+_live: dict[Any, Any] | None = None
+_guards = 0
+
+
+def installed() -> bool:
+    """Tell whether ``sys.modules`` is realm-aware now."""
+    return _live is not None
+
+
+def install() -> None:
+    """Make ``sys.modules`` realm-aware.
+
+    Raises:
+        HookError: this interpreter cannot do it; nothing was changed.
+    """
+    global _live  # noqa: PLW0603
+    with _lock:
+        if _live is not None:
+            return
+        if type(sys.modules) is not dict:
+            raise HookError(
+                "sys.modules is not a plain dict.",
+                cause=f"it is a {type(sys.modules).__module__}.{type(sys.modules).__qualname__}",
+                tip="another library replaced it; enter the first scope before it is loaded",
+            )
+        prove(RealmModules, GuardedModules)
+        _live = sys.modules
+        set_type(_live, RealmModules)
+        sweep(MAIN)
+
+
+def uninstall() -> None:
+    """Put ``sys.modules`` back: its type, and main's modules of claimed names."""
+    global _live
+    with _lock:
+        if _live is None:
+            return
+        modules, _live = _live, None
+        set_type(modules, dict)
+        modules.update(MAIN.modules)
+        MAIN.modules.clear()
+
+
+def claim(names: Iterable[str]) -> None:
+    """Claim top-level names: main's modules of these names move into main's table."""
+    with _lock:
+        new = set(names) - CLAIMED
+        if not new:
+            return
+        if _live is None:
+            CLAIMED.update(new)
+            return
+        # First where they will be looked for, then the claim, then away from
+        # where they were: at no moment does another thread miss them.
+        for name, module in list(dict.items(_live)):
+            if isinstance(name, str) and name.partition(".")[0] in new:
+                MAIN.modules[name] = module
+        CLAIMED.update(new)
+        sweep(MAIN)
+
+
+def sweep(realm: Realm) -> None:
+    """Move modules of claimed names from the storage into the tables of their realms.
+
+    Args:
+        realm: where a module goes that does not say which file it is from.
+    """
+    if _live is None:
+        return
+    for name, module in list(dict.items(_live)):
+        if not _is_claimed(name):
+            continue
+        owner = _owner(module)
+        if owner is None:
+            if _guards > 1:
+                continue  # another thread's, perhaps; it sweeps when it is done
+            owner = realm
+        # In one step: another thread may be sweeping too.
+        if dict.pop(_live, name, _NOTHING) is module:
+            owner.modules[name] = module
+
+
+def _is_claimed(name: object) -> bool:
+    return isinstance(name, str) and name.partition(".")[0] in CLAIMED
+
+
+def _owner(module: Any) -> Realm | None:
+    """Return the realm that a module's file lies in; None where it does not say."""
+    spec = getattr(module, "__spec__", None)
+    file = getattr(spec, "origin", None) or getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        return None
+    for realm in loaded():
+        if file.startswith(realm.prefix):
+            return realm
+    return MAIN
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Trust no claimed name in the storage for as long as this lasts."""
+    global _guards  # noqa: PLW0603
+    with _lock:
+        _guards += 1
+        if _live is not None and _guards == 1:
+            set_type(_live, GuardedModules)
+    try:
+        yield
+    finally:
+        with _lock:
+            _guards -= 1
+            if _live is not None and _guards == 0:
+                set_type(_live, RealmModules)

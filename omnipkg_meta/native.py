@@ -1,0 +1,70 @@
+"""What extension modules of a bubble need while they load.
+
+An extension module is initialised in C: it has no frame of its own, and Cython
+writes its module straight into the interpreter's dict.  So a bubble's extension
+module is loaded by a loader that says which realm it belongs to (the frames of
+importlib's own loader carry it, :func:`omnipkg_meta.asking.who` reads it), with
+``sys.modules`` guarded meanwhile and swept afterwards.
+
+This file must not know how a module is found.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.machinery import ExtensionFileLoader
+from typing import TYPE_CHECKING
+
+from omnipkg_meta import modules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+    from omnipkg_meta.realm import Realm
+
+__all__ = ["RealmExtensionLoader", "initialising", "mark"]
+
+
+class RealmExtensionLoader(ExtensionFileLoader):
+    """Loads an extension module of a bubble into its realm.
+
+    Attributes:
+        realm: the realm that the module belongs to.
+    """
+
+    realm: Realm
+
+    def __init__(self, name: str, path: str, realm: Realm) -> None:
+        super().__init__(name, path)
+        self.realm = realm
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Create the module (``PyInit_*``; all of it for single-phase initialisation)."""
+        with initialising(self.realm):
+            module = super().create_module(spec)
+        mark(module, self.realm)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module (the ``Py_mod_exec`` slots)."""
+        with initialising(self.realm):
+            super().exec_module(module)
+
+
+@contextmanager
+def initialising(realm: Realm) -> Iterator[None]:
+    """Guard ``sys.modules`` while an extension module of a realm initialises, then sweep it."""
+    with modules.guarded():
+        try:
+            yield
+        finally:
+            modules.sweep(realm)
+
+
+def mark(module: ModuleType, realm: Realm) -> None:
+    """Write into a module which bubble it comes from, and which realm its code is at home in."""
+    namespace = module.__dict__
+    namespace["__bubble__"] = realm.bubble
+    namespace["__realm__"] = realm

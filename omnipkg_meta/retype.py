@@ -1,0 +1,74 @@
+"""Changing the type of a live dict in place.
+
+This is the one hack that everything rests on: the interpreter holds on to the
+dict it was born with, so that dict itself has to learn something new.  A dict
+subclass with empty ``__slots__`` has the memory layout of dict, so it is enough
+to write another type pointer into the object's header (``Py_SET_TYPE``).
+
+The proof at run time is :func:`prove`; the undo is :func:`set_type` with ``dict``.
+This file knows nothing of modules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omnipkg_meta.errors import HookError
+
+__all__ = ["prove", "set_type"]
+
+
+def set_type(target: dict[Any, Any], new: type[dict[Any, Any]]) -> None:
+    """Change the type of a dict in place (``Py_SET_TYPE``).
+
+    The type pointer is the last word of the object header, also in
+    free-threaded builds, whose header is larger.
+
+    Raises:
+        HookError: the header has another layout; nothing was changed.
+    """
+    import ctypes
+
+    old = type(target)
+    address = id(target) + object.__basicsize__ - ctypes.sizeof(ctypes.c_void_p)
+    word = ctypes.c_void_p.from_address(address)
+    if word.value != id(old):
+        raise HookError(
+            "The type of sys.modules cannot be changed: the object header has an unknown layout."
+        )
+    # An instance owns a reference to a type that lives on the heap.
+    if new is not dict:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(new))
+    word.value = id(new)
+    if old is not dict:
+        ctypes.pythonapi.Py_DecRef(ctypes.py_object(old))
+
+
+def prove(*types: type[dict[Any, Any]]) -> None:
+    """Show, on a dict of no importance, that the change has the effect that is relied on.
+
+    Args:
+        types: the dict subclasses that are going to be used.
+
+    Raises:
+        HookError: it has not, or one of the types has a layout of its own.
+    """
+    if any(one.__basicsize__ != dict.__basicsize__ for one in types):
+        raise HookError(
+            "The type of sys.modules cannot be changed: a dict subclass has a layout of its own."
+        )
+
+    class Probe(dict[str, str]):
+        __slots__ = ()
+
+        def __missing__(self, key: str) -> str:
+            return f"missing {key}"
+
+    probe: dict[str, str] = {"there": "found"}
+    set_type(probe, Probe)
+    seen = (type(probe), probe["there"], probe["gone"])
+    set_type(probe, dict)
+    if seen != (Probe, "found", "missing gone") or type(probe) is not dict:
+        raise HookError(
+            "The type of sys.modules cannot be changed: the change had no effect on a dict."
+        )
