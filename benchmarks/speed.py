@@ -1,0 +1,350 @@
+"""What the hooks cost, as ratios to plain Python measured in the same run.
+
+    python benchmarks/speed.py [--quick] [--markdown docs/performance.md] [--json FILE]
+
+Every figure stands beside its reference, taken in turns with it, so that a noisy
+machine is noisy for both; and every measured piece of code checks that it saw
+the right version.  Small things are timed with pyperf in processes of their own;
+first imports in fresh interpreters, plain and hooked alternating.
+
+Needs ``pyperf`` and ``uv`` (the ``dev`` and ``all`` extras) and the package index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: What runs before the timed statement, by the name of the set-up.
+_SETUPS = {
+    "plain": "import sys, rich, json; check = lambda: rich.__file__",
+    "hooked": (
+        "import sys, rich, json, omnipkg_meta as om\n"
+        "main = rich.__file__\n"
+        "scope = om.use('rich==13.5.3')\n"
+        "with scope:\n    import rich.markup as inside\n"
+        "import rich\nassert rich.__file__ == main\n"
+        "assert inside.__file__ != main and '13.5.3' in inside.__file__\n"
+    ),
+}
+_SETUPS["inside"] = (
+    _SETUPS["hooked"] + "scope.__enter__()\nimport rich\nassert '13.5.3' in rich.__file__\n"
+)
+_SETUPS["home"] = _SETUPS["hooked"] + (
+    "exec('def ask():\\n    import rich\\n    return rich', inside.__dict__)\n"
+    "ask = inside.__dict__['ask']\nassert '13.5.3' in ask().__file__\n"
+)
+_SETUPS["plain-home"] = _SETUPS["plain"] + "\ndef ask():\n    import rich\n    return rich\n"
+_SETUPS["context"] = (
+    "from contextvars import ContextVar\nvariable = ContextVar('v', default=None)\n"
+    "class Scope:\n"
+    "    def __enter__(self): variable.set(self)\n"
+    "    def __exit__(self, *_): variable.set(None)\n"
+    "scope = Scope()\n"
+)
+
+
+class Measure(NamedTuple):
+    """One figure: a statement under a set-up, and the reference it is divided by."""
+
+    what: str
+    setup: str
+    statement: str
+    reference: tuple[str, str]
+    limit: float | None
+
+
+_MEASURES = (
+    Measure(
+        "cached import of an unclaimed name, hooks in",
+        "hooked",
+        "import json",
+        ("plain", "import json"),
+        1.10,
+    ),
+    Measure(
+        "cached import of a claimed name, outside a scope",
+        "hooked",
+        "import rich",
+        ("plain", "import rich"),
+        5,
+    ),
+    Measure(
+        "cached import of a claimed name, inside a scope",
+        "inside",
+        "import rich",
+        ("plain", "import rich"),
+        5,
+    ),
+    Measure(
+        "cached import of a claimed name, in a bubble's own code",
+        "home",
+        "ask()",
+        ("plain-home", "ask()"),
+        5,
+    ),
+    Measure(
+        "entering and leaving a warm scope",
+        "hooked",
+        "with scope: pass",
+        ("context", "with scope: pass"),
+        4,
+    ),
+    Measure(
+        "use(...), entering and leaving",
+        "hooked",
+        "with om.use('rich==13.5.3'): pass",
+        ("context", "with scope: pass"),
+        None,
+    ),
+    Measure(
+        "importlib.import_module of a claimed name, inside",
+        "inside",
+        "sys.modules['importlib'].import_module('rich')",
+        ("plain", "sys.modules['importlib'].import_module('rich')"),
+        None,
+    ),
+    Measure(
+        "sys.modules[claimed name], inside",
+        "inside",
+        "sys.modules['rich']",
+        ("plain", "sys.modules['rich']"),
+        None,
+    ),
+)
+
+#: The program that times a statement; pyperf runs it in several processes.
+_PROGRAM = """\
+import pyperf
+from time import perf_counter
+{setup}
+
+def run(loops):
+    turns = range(loops)
+    start = perf_counter()
+    for _ in turns:
+        {statement}
+        {statement}
+        {statement}
+        {statement}
+        {statement}
+        {statement}
+        {statement}
+        {statement}
+        {statement}
+        {statement}
+    return perf_counter() - start
+
+pyperf.Runner().bench_time_func("statement", run, inner_loops=10)
+"""
+
+#: A fresh interpreter: how long one import statement takes, and what it found.
+_FIRST_PLAIN = "import time; t = time.perf_counter(); import {module}; t = time.perf_counter() - t"
+_FIRST_BUBBLE = (
+    "import time, omnipkg_meta as om; scope = om.use({requirement!r}); scope.__enter__()\n"
+    "t = time.perf_counter(); import {module}; t = time.perf_counter() - t"
+)
+_REPORT = "\nimport sys; print(t, sys.modules[{module!r}].__file__)"
+
+
+class Row(NamedTuple):
+    """One line of the result: both times in seconds, and what is allowed."""
+
+    what: str
+    plain: float
+    ours: float
+    limit: float | None
+
+    @property
+    def ratio(self) -> float:
+        """Ours divided by plain."""
+        return self.ours / self.plain
+
+
+def main() -> int:
+    """Measure, print, and say by the exit code whether all limits held."""
+    parser = argparse.ArgumentParser(description="what the hooks cost, as ratios to plain Python")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer repetitions: for CI, where only wrong results count",
+    )
+    parser.add_argument("--markdown", type=Path, help="write the table into this file")
+    parser.add_argument("--json", type=Path, help="write the figures into this file")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        bench = Bench(Path(directory), quick=arguments.quick)
+        rows = [bench.small(measure) for measure in _MEASURES]
+        rows += [bench.first_import(*case) for case in _first_imports()]
+        rows.append(bench.library())
+    table = _table(rows)
+    print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps([row._asdict() for row in rows], indent=1), "utf-8")
+    if arguments.markdown:
+        _write(arguments.markdown, table)
+    over = [row for row in rows if row.limit is not None and row.ratio > row.limit]
+    for row in over:
+        print(f"over its limit: {row.what}: {row.ratio:.2f} > {row.limit}")
+    return 1 if over and not arguments.quick else 0
+
+
+def _first_imports() -> tuple[tuple[str, str], ...]:
+    pandas = "pandas==2.1.4" if sys.version_info < (3, 13) else "pandas<3"
+    return (("rich.console", "rich==13.5.3"), ("pandas", pandas))
+
+
+class Bench:
+    """A scratch environment for main, one plain environment per case, and a store."""
+
+    def __init__(self, directory: Path, *, quick: bool) -> None:
+        self._directory = directory
+        self._quick = quick
+        self._variables = {
+            **os.environ,
+            "OMNIPKG_META_STORE": str(directory / "store"),
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
+        self._variables.pop("PYTHONPATH", None)
+        self._main = self._environment("main", "rich==13.7.1", "pyperf", str(ROOT))
+        for _, requirement in _first_imports():
+            self._run(self._main, "-m", "omnipkg_meta", "install", requirement)
+        self._pyperf: dict[tuple[str, str], float] = {}
+
+    def _environment(self, name: str, *requirements: str) -> Path:
+        path = self._directory / name
+        subprocess.run(["uv", "venv", "-q", "--python", sys.executable, path], check=True)
+        python = path / ("Scripts" if os.name == "nt" else "bin") / "python"
+        install = [
+            "uv",
+            "pip",
+            "install",
+            "-q",
+            "--compile-bytecode",
+            "--python",
+            python,
+            *requirements,
+        ]
+        subprocess.run(install, check=True)
+        return python
+
+    def _run(self, python: Path, *arguments: str) -> str:
+        command = [str(python), *arguments]
+        done = subprocess.run(
+            command, env=self._variables, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+        return done.stdout
+
+    def _time(self, setup: str, statement: str, turn: int) -> float:
+        # A program of its own, and not ``pyperf timeit``: that one runs the
+        # statement in a bare namespace, which has no identity to ask with.
+        program = self._directory / f"{setup}.py"
+        program.write_text(_PROGRAM.format(setup=_SETUPS[setup], statement=statement), "utf-8")
+        result = self._directory / f"{turn}.json"
+        result.unlink(missing_ok=True)
+        speed = ["--fast"] if self._quick else ["-p", "7"]
+        self._run(
+            self._main,
+            str(program),
+            "-q",
+            *speed,
+            "--inherit-environ",
+            "OMNIPKG_META_STORE",
+            "-o",
+            str(result),
+        )
+        import pyperf
+
+        return float(pyperf.Benchmark.load(str(result)).median())
+
+    def small(self, measure: Measure) -> Row:
+        """Time a statement and its reference in turns; the median of the ratios decides."""
+        pairs = []
+        for turn in range(1 if self._quick else 3):
+            plain = self._time(*measure.reference, turn)
+            pairs.append((plain, self._time(measure.setup, measure.statement, turn)))
+        plain, ours = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
+        return Row(measure.what, plain, ours, measure.limit)
+
+    def first_import(self, module: str, requirement: str) -> Row:
+        """Time the first import of a module, in a plain environment and in a bubble, in turns."""
+        plain_python = self._environment(f"plain-{module}", requirement)
+        report = _REPORT.format(module=module)
+        plain_code = _FIRST_PLAIN.format(module=module) + report
+        bubble_code = _FIRST_BUBBLE.format(module=module, requirement=requirement) + report
+        plain, ours = [], []
+        for _ in range(3 if self._quick else 25):
+            plain.append(self._first(plain_python, plain_code, "plain-"))
+            ours.append(self._first(self._main, bubble_code, "store"))
+        return Row(
+            f"first import of {module}", statistics.median(plain), statistics.median(ours), 1.10
+        )
+
+    def _first(self, python: Path, code: str, expected: str) -> float:
+        seconds, file = self._run(python, "-c", code).split(maxsplit=1)
+        if expected not in file:
+            raise SystemExit(f"the wrong module was imported: {file}")
+        return float(seconds)
+
+    def library(self) -> Row:
+        """Time the import of this library, beside that of a small module of the standard library."""
+        ours, plain = [], []
+        for _ in range(3 if self._quick else 25):
+            ours.append(self._import_time("omnipkg_meta"))
+            plain.append(self._import_time("json"))
+        return Row(
+            "import omnipkg_meta (beside import json)",
+            statistics.median(plain),
+            statistics.median(ours),
+            None,
+        )
+
+    def _import_time(self, module: str) -> float:
+        code = (
+            f"import time; t = time.perf_counter(); import {module}; t = time.perf_counter() - t\n"
+            "import sys; assert not {'ctypes', 'asyncio', 'importlib_metadata'} & set(sys.modules); print(t)"
+        )
+        return float(self._run(self._main, "-c", code))
+
+
+def _table(rows: list[Row]) -> str:
+    lines = ["| what | plain | with omnipkg_meta | ratio | at most |", "|---|---|---|---|---|"]
+    for row in rows:
+        limit = "" if row.limit is None else f"{row.limit:g} x"
+        lines.append(
+            f"| {row.what} | {_time(row.plain)} | {_time(row.ours)} | {row.ratio:.2f} x | {limit} |"
+        )
+    return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.2f} {unit}"
+    return f"{seconds * 1e9:.0f} ns"
+
+
+def _write(file: Path, table: str) -> None:
+    text: Any = file.read_text("utf-8")
+    before, _, rest = text.partition("<!-- figures -->")
+    _, _, after = rest.partition("<!-- /figures -->")
+    made = f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores."
+    file.write_text(
+        f"{before}<!-- figures -->\n{made}\n\n{table}\n<!-- /figures -->{after}", "utf-8"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
