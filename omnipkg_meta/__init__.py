@@ -1,0 +1,69 @@
+"""Several versions of one package, alive at once in one process.
+
+    import omnipkg_meta as om
+
+    with om.use("rich==13.5.3"):
+        import rich  # 13.5.3, here and in all code of that rich, for ever
+
+Importing this package changes nothing in the interpreter.  The hooks go in at
+the first ``use``, ``load`` or ``activate`` and come out with
+:func:`uninstall_hooks`.
+"""
+
+from __future__ import annotations
+
+# Type checkers take this for typing.TYPE_CHECKING; importing typing itself would
+# be most of the time that importing this package takes.
+TYPE_CHECKING = False
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from omnipkg_meta.hooks import uninstall as uninstall_hooks
+    from omnipkg_meta.scope import activate, current, load, main, use
+    from omnipkg_meta.store.bubble import Bubble
+    from omnipkg_meta.store.build import install
+    from omnipkg_meta.store.store import Store
+
+__all__ = [
+    "Bubble",
+    "Store",
+    "activate",
+    "current",
+    "install",
+    "load",
+    "main",
+    "uninstall_hooks",
+    "use",
+]
+
+#: Public name to where it lives.  Loaded when first asked for (PEP 562), so that
+#: a program that imports this package and enters no scope pays nothing.
+_HOMES = {
+    "Bubble": ("omnipkg_meta.store.bubble", "Bubble"),
+    "Store": ("omnipkg_meta.store.store", "Store"),
+    "activate": ("omnipkg_meta.scope", "activate"),
+    "current": ("omnipkg_meta.scope", "current"),
+    "install": ("omnipkg_meta.store.build", "install"),
+    "load": ("omnipkg_meta.scope", "load"),
+    "main": ("omnipkg_meta.scope", "main"),
+    "uninstall_hooks": ("omnipkg_meta.hooks", "uninstall"),
+    "use": ("omnipkg_meta.scope", "use"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module, attribute = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,86 @@
+"""The command line: ``omnipkg-meta``, also ``python -m omnipkg_meta``.
+
+Owns the parser's frame, the exit codes and what happens on errors, Ctrl-C and a
+closed pipe.  Must not know any command: each group of commands is a file beside
+this one, named in ``GROUPS``, that registers itself with ``add_commands``.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from omnipkg_meta.errors import ConfigError, OmnipkgMetaError, RequirementError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["GROUPS", "main", "make_parser"]
+
+#: The files of this package that hold commands, in the order in which help lists them.
+GROUPS = ("store", "run", "demo")
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_DESCRIPTION = (
+    "Several versions of one package, alive at once in one Python process, "
+    "each seen only by the code that asked for it."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        argv: the words after the program's name; those of ``sys.argv`` when not given.
+    """
+    try:
+        arguments = make_parser().parse_args(argv)
+    except SystemExit as exit_:  # how argparse says help, version and wrong usage
+        return exit_.code if isinstance(exit_.code, int) else USAGE
+    try:
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+    except OmnipkgMetaError as error:
+        from omnipkg_meta.cli import output
+
+        output.error(error)
+        return USAGE if isinstance(error, (RequirementError, ConfigError)) else FAILED
+    except KeyboardInterrupt:
+        from omnipkg_meta.cli import output
+
+        output.note("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has had enough. Python flushes stdout once more at exit: give it
+        # something that takes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser with all commands."""
+    parser = argparse.ArgumentParser(
+        prog="omnipkg-meta", description=_DESCRIPTION, allow_abbrev=False
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for group in GROUPS:
+        importlib.import_module(f"{__name__}.{group}").add_commands(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Print the version; the package is looked at only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import omnipkg_meta
+
+        print(f"omnipkg-meta {getattr(omnipkg_meta, '__version__', 'unknown')}")
+        parser.exit()

@@ -1,0 +1,285 @@
+"""The commands about bubbles on disk: ``install``, ``list``, ``show``, ``remove``, ``verify``.
+
+Owns their options and what they print.  Must not know how the store works inside.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from omnipkg_meta.cli import output
+
+if TYPE_CHECKING:
+    import argparse
+
+    from omnipkg_meta.errors import BubbleInvalidError
+    from omnipkg_meta.store.bubble import Bubble
+    from omnipkg_meta.store.store import Store
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+__all__ = ["add_commands", "add_index_options", "index_options"]
+
+_DONE, _FAILED, _USAGE = 0, 1, 2
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this file's commands to the parser."""
+    install = _command(commands, "install", _install, "make a bubble for requirements")
+    install.add_argument(
+        "requirements", nargs="+", metavar="REQ", help="a PEP 508 string, or a wheel's path"
+    )
+    add_index_options(install)
+    install.add_argument(
+        "--builder", choices=("auto", "uv", "pip"), help="what resolves and installs"
+    )
+    install.add_argument(
+        "--allow-build",
+        action="store_true",
+        help="allow source distributions; building one runs its code",
+    )
+    install.add_argument(
+        "--reinstall", action="store_true", help="make it afresh even if it is there"
+    )
+
+    _command(commands, "list", _list, "list the bubbles of this interpreter")
+
+    show = _command(commands, "show", _show, "show what a bubble holds")
+    show.add_argument("bubble", metavar="ID|REQ", help="a bubble's id, or a requirement")
+
+    remove = _command(commands, "remove", _remove, "remove bubbles")
+    remove.add_argument(
+        "bubbles", nargs="+", metavar="ID|REQ", help="ids, or requirements they were made for"
+    )
+    remove.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+    verify = _command(
+        commands, "verify", _verify, "compare the files of bubbles with what was installed"
+    )
+    verify.add_argument(
+        "bubbles", nargs="*", metavar="ID|REQ", help="ids, or requirements; all when not given"
+    )
+    verify.add_argument("--all", action="store_true", help="all bubbles of this interpreter")
+
+
+def add_index_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where archives come from."""
+    group = parser.add_argument_group(
+        "index", "as uv and pip have them; what is not given is as configured"
+    )
+    group.add_argument("-i", "--index-url", metavar="URL", help="the index to ask")
+    group.add_argument("--extra-index-url", metavar="URL", action="append", help="one more index")
+    group.add_argument(
+        "-f", "--find-links", metavar="DIR|URL", action="append", help="a place with wheels"
+    )
+    group.add_argument("--no-index", action="store_true", help="ask no index, only --find-links")
+    group.add_argument("--pre", action="store_true", help="allow pre-releases")
+
+
+def index_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options that :func:`add_index_options` read, as ``install`` takes them."""
+    words = [f"--index-url={arguments.index_url}"] if arguments.index_url else []
+    words += [f"--extra-index-url={url}" for url in arguments.extra_index_url or ()]
+    words += [f"--find-links={place}" for place in arguments.find_links or ()]
+    words += ["--no-index"] if arguments.no_index else []
+    return [*words, "--pre"] if arguments.pre else words
+
+
+def _command(commands: Commands, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=text, description=text.capitalize() + ".", allow_abbrev=False
+    )
+    parser.add_argument("--store", metavar="DIR", help="the store's directory")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    from omnipkg_meta.store.build import install
+
+    store = _store(arguments)
+    before = {bubble.path: bubble.created for bubble in store.bubbles()}
+    began = time.monotonic()
+    with output.Progress() as progress:
+        bubble = install(
+            arguments.requirements,
+            store=store,
+            builder=arguments.builder,
+            index_options=index_options(arguments),
+            allow_build=arguments.allow_build,
+            reinstall=arguments.reinstall,
+            progress=progress,
+        )
+    if before.get(bubble.path) == bubble.created:
+        output.note(f"{bubble.id} is there already")
+    else:
+        count = len(bubble.distributions)
+        what = "1 distribution" if count == 1 else f"{count} distributions"
+        output.note(
+            f"installed {bubble.id}: {what}, {time.monotonic() - began:.1f} s, {bubble.builder}"
+        )
+    if arguments.json:
+        output.json(_facts(bubble))
+    else:
+        output.data(str(bubble.path))
+    return _DONE
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    store = _store(arguments)
+    bubbles, broken = store.bubbles(), store.broken()
+    if arguments.json:
+        output.json(
+            {
+                "store": str(store.path),
+                "tag": store.tag,
+                "bubbles": [_facts(bubble) for bubble in bubbles],
+                "broken": [_broken_facts(one) for one in broken],
+            }
+        )
+        return _DONE
+    if bubbles:
+        rows = [
+            (one.id, ", ".join(one.requested), str(len(one.distributions)), one.created[:10])
+            for one in bubbles
+        ]
+        output.table(("ID", "MADE FOR", "DISTRIBUTIONS", "CREATED"), rows)
+    else:
+        output.note(f"no bubbles in {store.tag_path}")
+    for one in broken:
+        output.error(one)
+    return _DONE
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    store = _store(arguments)
+    bubble = store.get(arguments.bubble) or store.require([arguments.bubble])
+    if arguments.json:
+        output.json(_facts(bubble))
+        return _DONE
+    lines = [
+        ("id", bubble.id),
+        ("path", str(bubble.path)),
+        ("made for", ", ".join(bubble.requested)),
+        ("interpreter", bubble.tag),
+        ("builder", bubble.builder),
+        ("created", bubble.created),
+        ("imports", ", ".join(bubble.import_names)),
+        ("scripts", ", ".join(bubble.scripts_provided) or "none"),
+        ("native files", str(len(bubble.native_files))),
+    ]
+    for name, text in lines:
+        output.data(f"{name + ':':<14}{text}")
+    output.data("distributions:")
+    for name, version in bubble.distributions.items():
+        output.data(f"  {name} {version}")
+    return _DONE
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    store = _store(arguments)
+    chosen: list[str] = []
+    for text in arguments.bubbles:
+        chosen += [one for one in _ids(store, text) if one not in chosen]
+    if not arguments.yes:
+        for one in chosen:
+            output.note(one)
+        answer = output.confirm(f"remove {_count(chosen)}?")
+        if answer is None:
+            output.note("nothing was removed: there is no terminal to ask on; add --yes")
+            return _USAGE
+        if not answer:
+            output.note("nothing was removed")
+            return _FAILED
+    for one in chosen:
+        store.remove(one)
+        if not arguments.json:
+            output.data(one)
+    if arguments.json:
+        output.json({"removed": chosen})
+    output.note(f"removed {_count(chosen)}")
+    return _DONE
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from omnipkg_meta.errors import BubbleInvalidError
+
+    store = _store(arguments)
+    if arguments.bubbles and not arguments.all:
+        ids = [one for text in arguments.bubbles for one in _ids(store, text)]
+    else:
+        ids = sorted(
+            [one.id for one in store.bubbles()] + [one.path.name for one in store.broken()]
+        )
+    results: dict[str, list[str]] = {}
+    with output.Progress() as progress:
+        for one in dict.fromkeys(ids):
+            progress(f"verifying {one}")
+            try:
+                bubble = store.get(one)
+            except BubbleInvalidError as error:
+                results[one] = list(error.problems)
+                continue
+            if bubble is not None:  # else removed by another program
+                results[one] = store.verify(bubble)
+    if arguments.json:
+        output.json({"store": str(store.path), "tag": store.tag, "problems": results})
+    else:
+        for one, problems in results.items():
+            output.data(f"{one}: {'ok' if not problems else f'{len(problems)} wrong'}")
+            for problem in problems:
+                output.data(f"  {problem}")
+    wrong = [one for one, problems in results.items() if problems]
+    if wrong:
+        output.note(f"{_count(wrong)} of {len(results)} not as installed; install them again")
+    return _FAILED if wrong else _DONE
+
+
+def _store(arguments: argparse.Namespace) -> Store:
+    from omnipkg_meta.store.store import Store
+
+    return Store(arguments.store)
+
+
+def _ids(store: Store, text: str) -> list[str]:
+    """Return the ids that a word on the command line means: an id, or a requirement."""
+    from omnipkg_meta import requirements
+
+    if text in {one.path.name for one in store.broken()} | {one.id for one in store.bubbles()}:
+        return [text]
+    asked = requirements.parse([text])
+    names = {one.name for one in asked}
+    found = [
+        bubble.id
+        for bubble in store.matching(asked)
+        # Not the bubbles that hold it as a dependency of something else.
+        if names <= {requirements.name_of(root) for root in bubble.requested}
+    ]
+    if not found:
+        raise store.not_found([text])
+    return found
+
+
+def _facts(bubble: Bubble) -> dict[str, Any]:
+    return {
+        "id": bubble.id,
+        "path": str(bubble.path),
+        "tag": bubble.tag,
+        "requested": list(bubble.requested),
+        "distributions": dict(bubble.distributions),
+        "import_names": {name: list(by) for name, by in bubble.import_names.items()},
+        "scripts": dict(bubble.scripts_provided),
+        "native_files": list(bubble.native_files),
+        "builder": bubble.builder,
+        "created": bubble.created,
+    }
+
+
+def _broken_facts(error: BubbleInvalidError) -> dict[str, Any]:
+    return {"id": error.path.name, "path": str(error.path), "problems": list(error.problems)}
+
+
+def _count(ids: list[str]) -> str:
+    return "1 bubble" if len(ids) == 1 else f"{len(ids)} bubbles"

@@ -1,0 +1,466 @@
+"""Scopes: ``use``, ``load``, ``activate``, and what is active now.
+
+A scope is found once (which bubble serves the requirements) and entered as
+often as wished, from any thread and task, also nested in itself: it keeps no
+state of an entry, the context does.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
+from weakref import WeakSet
+
+from omnipkg_meta import activation, asking, hooks, modules
+from omnipkg_meta.activation import CURRENT, OVERLAYS, Activation
+from omnipkg_meta.errors import ActivationError, RequirementError
+from omnipkg_meta.realm import MAIN, Realm, normalize, realm_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from types import ModuleType, TracebackType
+
+    from omnipkg_meta.store.bubble import Bubble
+    from omnipkg_meta.store.store import Store
+
+__all__ = ["Handle", "Main", "Scope", "activate", "current", "forget", "load", "main", "use"]
+
+_get = CURRENT.get
+_set = CURRENT.set
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+
+
+class Main:
+    """The main environment, usable wherever a bubble is: ``use(om.main)``."""
+
+    def __repr__(self) -> str:
+        return "<the main environment>"
+
+    def __reduce__(self) -> str:
+        return "main"
+
+
+main = Main()
+
+#: What ``use`` accepts: a PEP 508 requirement, a bubble, or main.
+Source = Union[str, "Bubble", Main]
+
+
+class Scope:
+    """The scope of one or more bubbles: a context manager, also ``async``, and a decorator.
+
+    Attributes:
+        sources: what was asked for.
+    """
+
+    def __init__(
+        self, sources: tuple[Source, ...], *, install: bool | None, store: Store | None
+    ) -> None:
+        self.sources = sources
+        self._install = install
+        self._store = store
+        self._realms: tuple[Realm, ...] = ()
+        self._outermost: Activation | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"use({', '.join(map(repr, self.sources))})"
+
+    @property
+    def bubbles(self) -> tuple[Bubble, ...]:
+        """The bubbles of this scope, found now if need be; empty where main serves."""
+        self._prepare()
+        return tuple(realm.bubble for realm in self._realms if realm.bubble is not None)
+
+    def __enter__(self) -> Scope:
+        """Enter the scope in the current context.
+
+        Raises:
+            BubbleNotFoundError: no bubble satisfies the requirements, nor does main.
+            BubbleInvalidError: the bubble was tampered with.
+            HookError: this interpreter cannot carry the hooks.
+        """
+        outermost = self._outermost or self._prepare()
+        parent = _get()
+        _set(outermost if parent is None else Activation(self, self._realms, parent))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Leave the scope: the innermost entry of it in the current context."""
+        top = _get()
+        if top is not None and top.owner is self:
+            _set(top.parent)
+        else:
+            _set(activation.without(top, self))
+
+    async def __aenter__(self) -> Scope:
+        """Enter the scope; where a bubble has to be built, asyncio's loop goes on meanwhile."""
+        if self._outermost is None and "asyncio" in sys.modules:
+            asyncio = sys.modules["asyncio"]
+            if asyncio._get_running_loop() is not None:
+                await asyncio.to_thread(self._prepare)
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Leave the scope."""
+        self.__exit__()
+
+    @overload
+    def __call__(self, function: _Function) -> _Function: ...
+    @overload
+    def __call__(self, function: Any) -> Any: ...
+    def __call__(self, function: Any) -> Any:
+        """Decorate a function, coroutine function, generator or async generator.
+
+        The scope is active whenever the body runs.  A generator's scope is left
+        at each ``yield`` and entered again at each resumption, so that it never
+        leaks into its caller.
+        """
+        if inspect.isasyncgenfunction(function):
+            return functools.wraps(function)(self._around_async_generator(function))
+        if inspect.iscoroutinefunction(function):
+            return functools.wraps(function)(self._around_coroutine(function))
+        if inspect.isgeneratorfunction(function):
+            return functools.wraps(function)(self._around_generator(function))
+
+        @functools.wraps(function)
+        def in_scope(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return in_scope
+
+    def _around_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def in_scope(*args: Any, **kwargs: Any) -> Any:
+            async with self:
+                return await function(*args, **kwargs)
+
+        return in_scope
+
+    def _around_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def in_scope(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            with self:
+                generator = function(*args, **kwargs)
+            resume, value = generator.send, None
+            while True:
+                try:
+                    with self:
+                        item = resume(value)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    resume, value = generator.send, (yield item)
+                except GeneratorExit:
+                    with self:
+                        generator.close()
+                    raise
+                except BaseException as error:  # noqa: BLE001  # thrown in: it belongs to the body
+                    resume, value = generator.throw, error
+
+        return in_scope
+
+    def _around_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def in_scope(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            async with self:
+                generator = function(*args, **kwargs)
+            resume, value = generator.asend, None
+            while True:
+                try:
+                    with self:
+                        item = await resume(value)
+                except StopAsyncIteration:
+                    return
+                try:
+                    resume, value = generator.asend, (yield item)
+                except GeneratorExit:
+                    with self:
+                        await generator.aclose()
+                    raise
+                except BaseException as error:  # noqa: BLE001  # thrown in: it belongs to the body
+                    resume, value = generator.athrow, error
+
+        return in_scope
+
+    def _prepare(self) -> Activation:
+        """Find the bubbles, load their realms, and put the hooks in; once."""
+        with self._lock:
+            if self._outermost is None:
+                if not self._realms:
+                    self._realms = tuple(
+                        _realms_for(self.sources, install=self._install, store=self._store)
+                    )
+                hooks.install()
+                for realm in self._realms:
+                    claim(realm)
+                self._outermost = Activation(self, self._realms)
+                _prepared.add(self)
+            return self._outermost
+
+
+#: Scopes that take it for granted that the hooks are in.
+_prepared: WeakSet[Scope] = WeakSet()
+
+
+def _forget_hooks() -> None:
+    for scope in list(_prepared):
+        scope._outermost = None
+    _prepared.clear()
+
+
+hooks.ON_UNINSTALL.append(_forget_hooks)
+
+
+def claim(realm: Realm) -> None:
+    """Make the names that a realm provides claimed names."""
+    asking.forget()
+    for one in realm.chain():
+        modules.claim(one.provided)
+
+
+def _realms_for(
+    sources: Sequence[Source], *, install: bool | None, store: Store | None
+) -> list[Realm]:
+    requirements: list[str] = []
+    realms: list[Realm] = []
+    for source in sources:
+        if isinstance(source, Main):
+            realms.append(MAIN)
+        elif isinstance(source, str):
+            requirements.append(source)
+        else:
+            realms.append(realm_of(source))
+    if requirements:
+        bubble = _bubble_for(requirements, install=install, store=store)
+        realms.insert(0, MAIN if bubble is None else realm_of(bubble))
+    return realms
+
+
+def _bubble_for(
+    requirements: list[str], *, install: bool | None, store: Store | None
+) -> Bubble | None:
+    """Return the best bubble for requirements; None where main serves them."""
+    from omnipkg_meta import config
+    from omnipkg_meta.requirements import satisfied_by_main
+    from omnipkg_meta.store.store import Store
+
+    store = store or Store()
+    bubble = store.find(requirements)
+    if bubble is not None:
+        return bubble
+    if satisfied_by_main(requirements):
+        return None
+    if config.install_missing() if install is None else install:
+        from omnipkg_meta.store.build import install as build
+
+        return build(requirements, store=store)
+    return store.require(requirements)
+
+
+_scopes: dict[Any, Scope] = {}
+
+
+def forget() -> None:
+    """Forget which bubbles served which requirements; called when one was installed."""
+    _scopes.clear()
+
+
+def use(*sources: Source, install: bool | None = None, store: Store | None = None) -> Scope:
+    """Return the scope of one or more requirements, to be entered with ``with``.
+
+    Args:
+        sources: PEP 508 requirements, resolved together into one bubble; bubbles;
+            or :data:`main`.
+        install: build the bubble if none satisfies the requirements; by default
+            as configured (``OMNIPKG_META_INSTALL``), which is no.
+        store: the store to look in; by default the configured one.
+
+    Returns:
+        A scope: a context manager, an async context manager, and a decorator.
+        The same one for the same arguments.
+
+    Raises:
+        RequirementError: a requirement is malformed.
+        TypeError: a source is none of these, or there is none.
+    """
+    key = (sources, install, store, os.environ.get("OMNIPKG_META_STORE"))
+    try:
+        return _scopes[key]
+    except KeyError:
+        pass
+    _check(sources)
+    return _scopes.setdefault(key, Scope(sources, install=install, store=store))
+
+
+def _check(sources: Sequence[object]) -> None:
+    from omnipkg_meta.store.bubble import Bubble
+
+    if not sources:
+        raise TypeError("use() needs at least one requirement, bubble, or om.main")
+    texts = []
+    for source in sources:
+        if isinstance(source, str):
+            texts.append(source)
+        elif not isinstance(source, (Bubble, Main)):
+            raise TypeError(
+                f"a requirement is a str, a Bubble or om.main, not {type(source).__name__}"
+            )
+    if texts:
+        from omnipkg_meta.requirements import parse
+
+        parse(texts)
+
+
+def load(
+    *sources: Source,
+    name: str | None = None,
+    install: bool | None = None,
+    store: Store | None = None,
+) -> ModuleType:
+    """Import a module of a bubble and return it, without a block.
+
+    Args:
+        sources: as for :func:`use`.
+        name: the module's full name; by default the one that the first
+            requirement's distribution provides.
+        install: as for :func:`use`.
+        store: as for :func:`use`.
+
+    Raises:
+        RequirementError: the distribution provides several modules; name one.
+        ImportError: the module cannot be imported.
+    """
+    scope = use(*sources, install=install, store=store)
+    if name is None:
+        name = _import_name(scope)
+    with scope:
+        return importlib.import_module(name)
+
+
+def _import_name(scope: Scope) -> str:
+    from omnipkg_meta.requirements import parse
+
+    (first, *_) = scope.sources
+    wanted = parse([first])[0].name if isinstance(first, str) else None
+    bubbles = scope.bubbles
+    if wanted is None or not bubbles:
+        if wanted is not None:
+            return normalize(wanted).replace("-", "_")
+        raise RequirementError(
+            "Which module to load is not clear.",
+            requirement=str(first),
+            tip='load(..., name="module")',
+        )
+    wanted = normalize(wanted)
+    names = [name for name, owners in bubbles[0].import_names.items() if wanted in owners]
+    alike = [name for name in names if normalize(name) == wanted]
+    public = [name for name in names if not name.startswith("_")]
+    for choice in (alike, public, names):
+        if len(choice) == 1:
+            return choice[0]
+    raise RequirementError(
+        f"{first!r} provides several modules: {', '.join(sorted(names))}.",
+        requirement=str(first),
+        tip=f'say which one: load({first!r}, name="{min(names, default="module")}")',
+    )
+
+
+class Handle:
+    """An activation for the whole process, ended by ``close()``; also a context manager."""
+
+    def __init__(self, realms: tuple[Realm, ...]) -> None:
+        self._realms = realms
+
+    def __repr__(self) -> str:
+        bubbles = ", ".join(repr(realm.bubble) for realm in self._realms)
+        return f"<active for the whole process: {bubbles}>"
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the activation; what was imported stays imported.  May be called again."""
+        with _overlay_lock:
+            OVERLAYS[0] = tuple(realm for realm in OVERLAYS[0] if realm not in self._realms)
+
+
+_overlay_lock = threading.Lock()
+
+
+def activate(*sources: Source, install: bool | None = None, store: Store | None = None) -> Handle:
+    """Lay bubbles over main for the whole process: every thread, and main's own code.
+
+    Args:
+        sources: as for :func:`use`.
+        install: as for :func:`use`.
+        store: as for :func:`use`.
+
+    Returns:
+        A handle whose ``close()`` ends it.
+
+    Raises:
+        ActivationError: main has loaded modules of those names already.
+    """
+    _check(sources)
+    realms = tuple(
+        realm for realm in _realms_for(sources, install=install, store=store) if realm is not MAIN
+    )
+    hooks.install()
+    with _overlay_lock:
+        tops = {
+            top
+            for realm in realms
+            for one in realm.chain()
+            for top in one.provided
+            if one.provider(top) is not MAIN
+        }
+        already = sorted(
+            name
+            for table in (list(dict.keys(sys.modules)), list(MAIN.modules))
+            for name in table
+            if str(name).partition(".")[0] in tops
+        )
+        if already:
+            raise ActivationError(
+                f"Main has loaded {_some(already)} already; "
+                "a bubble cannot be laid over it any more.",
+                modules=already,
+                tip="activate before the first import, "
+                "or start the program with: omnipkg-meta run --with ... script.py",
+            )
+        for realm in realms:
+            claim(realm)
+        OVERLAYS[0] = (*realms, *OVERLAYS[0])
+    return Handle(realms)
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def current() -> Scope | Main:
+    """Return the innermost scope that is active here; :data:`main` where there is none."""
+    top = CURRENT.get()
+    while top is not None:
+        if isinstance(top.owner, Scope):
+            return top.owner
+        top = top.parent
+    return main
