@@ -110,13 +110,14 @@ class Asker(NamedTuple):
     native: bool = False
 
 
-def who(frame: FrameType | None) -> Asker:
+def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is one thought
     """Find out who asks.
 
     Args:
         frame: the nearest frame outside the code that intercepted the look-up.
     """
     passed_attributes = False
+    made_up: list[dict[str, Any]] = []
     home: Realm | None = None
     while frame is not None:
         code = frame.f_code
@@ -130,8 +131,11 @@ def who(frame: FrameType | None) -> Asker:
         if kind is Kind.BUBBLE:
             home = next(realm for realm in loaded() if code.co_filename.startswith(realm.prefix))
             break
-        if kind <= Kind.INSTALLED and "__name__" in namespace:
-            break
+        if kind <= Kind.INSTALLED:
+            if _has_identity(namespace):
+                break
+            if code.co_name == "<module>" and "__name__" in namespace:
+                made_up.append(namespace)
         if kind is Kind.LOADER and (asker := _initialising(frame)):
             return asker
         if kind is Kind.METADATA and (asker := _entry_point(frame)):
@@ -140,11 +144,25 @@ def who(frame: FrameType | None) -> Asker:
         # compiled package may have a native ``__getattr__`` that imports.
         passed_attributes = passed_attributes or code.co_name == "_handle_fromlist"
         frame = frame.f_back
+    if home is not None:
+        # A module that code of a bubble makes of a text (a template engine does)
+        # is code of that bubble: its functions are at home there later, too.
+        for namespace in made_up:
+            namespace["__realm__"] = home
     if (frame is None or passed_attributes or not _imports(frame)) and (asker := _native(frame)):
         return asker
     if frame is None:
         return Asker(None, "", "", None)
     return Asker(home, _module_name(frame.f_globals), frame.f_code.co_filename, frame)
+
+
+def _has_identity(namespace: dict[str, Any]) -> bool:
+    """Tell whether a namespace is that of an imported module or of the program.
+
+    Templates and other generated code are executed in namespaces without a
+    loader, some of them those of made-up modules; they act for their caller.
+    """
+    return namespace.get("__loader__") is not None or namespace.get("__name__") == "__main__"
 
 
 def _imports(frame: FrameType) -> bool:

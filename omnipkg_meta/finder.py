@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, PathFinder
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import asking, metadata, modules, native
-from omnipkg_meta.activation import CURRENT, Activation
+from omnipkg_meta import asking, metadata, modules
+from omnipkg_meta.activation import CURRENT
+from omnipkg_meta.loaders import RealmLoader, load_outside
 from omnipkg_meta.modules import realm_for
-from omnipkg_meta.native import RealmExtensionLoader, mark
+from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 __all__ = ["FINDER", "RealmFinder", "install", "keep_first", "uninstall"]
 
@@ -64,7 +64,7 @@ class RealmFinder:
             return None
         spec = _ask_others(name, path, target)
         if spec is not None:
-            _load_outside(spec)
+            load_outside(spec)
         return spec
 
     def find_distributions(self, context: Any = None) -> Iterable[Any]:
@@ -96,11 +96,16 @@ def _spec_in_realm(
     path: Sequence[str] | None,
     target: ModuleType | None,
 ) -> ModuleSpec | None:
-    entries = realm.directories if path is None else path
+    if realm.adopts:
+        return _spec_adopted(realm, name, path, target)
+    # A package may have extended its path over main's (``pkgutil.extend_path``).
+    entries = realm.directories if path is None else [one for one in path if _within(one, realm)]
     spec = _spec_from_hooks(realm, name, entries, target)
     if spec is None:
         spec = PathFinder.find_spec(name, entries, target)
     if spec is None:
+        if path is not None and len(entries) < len(path) and PathFinder.find_spec(name, path):
+            raise _not_in(realm, name)  # it is main's, and PathFinder would be asked next
         return _spec_from_elsewhere(realm, name, path, target)
     if spec.submodule_search_locations is not None:
         # A _NamespacePath would compute itself anew from main's sys.path.
@@ -108,8 +113,41 @@ def _spec_in_realm(
     if type(spec.loader) is ExtensionFileLoader:
         spec.loader = RealmExtensionLoader(spec.loader.name, spec.loader.path, realm)
     else:
-        loader: Any = _RealmLoader(spec.loader, realm)
+        loader: Any = RealmLoader(spec.loader, realm)
         spec.loader = loader
+    return spec
+
+
+def _within(file: str, realm: Realm) -> bool:
+    return os.path.join(file, "").startswith(realm.prefix)
+
+
+def _spec_adopted(
+    realm: Realm,
+    name: str,
+    path: Sequence[str] | None,
+    target: ModuleType | None,
+) -> ModuleSpec | None:
+    """Find a module of main that is to be loaded anew on top of a bubble."""
+    if path is None:
+        bubbles = _realm_directories()
+        path = [entry for entry in sys.path if entry not in bubbles]
+    spec = _ask_others(name, path, target)
+    if spec is None:
+        return None
+    if isinstance(spec.loader, ExtensionFileLoader):
+        # The loader of the system knows a library by its inode: the second load
+        # would give main's module, or fail half way.
+        raise ImportError(  # noqa: TRY004
+            f"{name!r} cannot be adopted by {realm.bubble!r}: it is native code, "
+            "which can be loaded once from one file, and main's file is main's",
+            name=name,
+            path=spec.origin,
+        )
+    if spec.submodule_search_locations is not None:
+        spec.submodule_search_locations = list(spec.submodule_search_locations)
+    loader: Any = RealmLoader(spec.loader, realm)
+    spec.loader = loader
     return spec
 
 
@@ -152,7 +190,7 @@ def _spec_in_main(
         path = [entry for entry in sys.path if entry not in bubbles]
     spec = _ask_others(name, path, target)
     if spec is not None:
-        _load_outside(spec)
+        load_outside(spec)
     elif hidden:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return spec
@@ -182,8 +220,8 @@ def _spec_from_elsewhere(
         files = [origin, *locations] if origin else locations
         if not files and _home_of_finder(finder) is MAIN:
             continue  # what main's copy of the same package makes up
-        if all(os.path.join(file, "").startswith(realm.prefix) for file in files):
-            loader: Any = _RealmLoader(spec.loader, realm)
+        if all(_within(file, realm) for file in files):
+            loader: Any = RealmLoader(spec.loader, realm)
             spec.loader = loader
             return spec
         raise _not_in(realm, name)
@@ -233,104 +271,6 @@ def _not_in(realm: Realm, name: str) -> ModuleNotFoundError:
         name=name,
         path=realm.directories[0] if realm.directories else None,
     )
-
-
-class _RealmLoader:
-    """Stands in for the ordinary loader until a module of a bubble is created."""
-
-    def __init__(self, loader: Any, realm: Realm) -> None:
-        self._loader = loader
-        self._realm = realm
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        # From here on, importlib finds the ordinary loader in the spec
-        # (``_init_module_attrs`` and ``_load_unlocked`` read it afterwards);
-        # None for a namespace package.
-        spec.loader = self._loader
-        create = getattr(self._loader, "create_module", None)
-        module = create(spec) if create is not None else None
-        if module is None:
-            module = ModuleType(spec.name)
-        mark(module, self._realm)
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        # Reached by ``importlib.reload`` only, which creates no module.
-        _restore_loader(module, self._loader)
-        if self._loader is not None:
-            self._loader.exec_module(module)
-
-
-def _restore_loader(module: ModuleType, loader: Any) -> None:
-    if module.__spec__ is not None:
-        module.__spec__.loader = loader
-    module.__loader__ = loader
-
-
-class _MainLoader:
-    """Loads a module of main with an empty scope stack, whatever scope asked for it."""
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        with _outside(), self._initialising():
-            created: ModuleType | None = self._loader.create_module(spec)
-        return created
-
-    def exec_module(self, module: ModuleType) -> None:
-        _restore_loader(module, self._loader)
-        with _outside(), self._initialising():
-            self._loader.exec_module(module)
-
-    def _initialising(self) -> AbstractContextManager[None]:
-        extension = isinstance(self._loader, ExtensionFileLoader)
-        return native.initialising(MAIN) if extension else nullcontext()
-
-
-class _LegacyMainLoader:
-    """The same for a loader that has ``load_module`` only (before PEP 451)."""
-
-    def __init__(self, loader: Any, spec: ModuleSpec) -> None:
-        self._loader = loader
-        self._spec = spec
-
-    def load_module(self, name: str) -> ModuleType:
-        # ``_load_backward_compatible`` gives the module this very spec.
-        self._spec.loader = self._loader
-        with _outside():
-            module: ModuleType = self._loader.load_module(name)
-        if getattr(module, "__loader__", None) is self:
-            module.__loader__ = self._loader
-        return module
-
-
-def _load_outside(spec: ModuleSpec) -> None:
-    """Have a module of main loaded with an empty scope stack."""
-    loader: Any = spec.loader
-    if loader is None:
-        return  # a namespace package: nothing is executed
-    stand_in: Any = (
-        _MainLoader(loader) if hasattr(loader, "exec_module") else _LegacyMainLoader(loader, spec)
-    )
-    spec.loader = stand_in
-
-
-class _outside:  # noqa: N801  # reads as a phrase: with _outside()
-    """Enter a context in which no scope is active."""
-
-    def __enter__(self) -> None:
-        self._hidden = CURRENT.get()
-        CURRENT.set(Activation(self, (), None, hidden=self._hidden))
-
-    def __exit__(self, *_: object) -> None:
-        CURRENT.set(self._hidden)
 
 
 def install() -> None:

@@ -93,7 +93,7 @@ def _in_realm(realm: Realm, context: Any) -> Iterator[Any]:
     library = sys.modules[type(context).__module__]
     ours = copy.copy(context)
     vars(ours)["path"] = realm.directories
-    for distribution in library.MetadataPathFinder.find_distributions(ours):
+    for distribution in library.MetadataPathFinder().find_distributions(ours):
         # Read by ``EntryPoint.load``'s asker: an entry point loads in its bubble.
         distribution.__realm__ = realm
         yield distribution

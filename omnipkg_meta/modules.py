@@ -16,6 +16,8 @@ This file owns the view; who answers is decided in :mod:`omnipkg_meta.asking`.
 
 from __future__ import annotations
 
+import functools
+import importlib._bootstrap
 import sys
 import threading
 import warnings
@@ -28,6 +30,7 @@ from omnipkg_meta.errors import HookError, MainModuleWarning
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Rule, in_scope
 from omnipkg_meta.retype import prove, set_type
+from omnipkg_meta.views import Items, Keys, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -115,7 +118,7 @@ class RealmModules(dict):  # type: ignore[type-arg]
         # Only the live dict is of this type; whoever makes another wants a dict.
         return dict(*args, **kwargs)
 
-    def __missing__(self, name: str) -> Any:  # noqa: C901, PLR0912  # a call would cost as much
+    def __missing__(self, name: str) -> Any:  # a call would cost as much
         # The fast path: an import statement in code that has a home, and in the
         # user's own code where nothing is pinned.  It decides nothing of its
         # own: it remembers what ``_missing`` was told for the same question.
@@ -131,26 +134,21 @@ class RealmModules(dict):  # type: ignore[type-arg]
                 module = home.modules.get(name)
                 if module is not None:
                     return module
-            elif code.co_filename in MAINS:
-                if name in MAINS[code.co_filename] and "__name__" in namespace and not OVERLAYS[0]:
-                    module = MAIN.modules.get(name)
+            elif (
+                namespace.get("__loader__") is not None or namespace.get("__name__") == "__main__"
+            ) and not OVERLAYS[0]:
+                file = code.co_filename
+                kind = KINDS.get(file)
+                realm = None
+                if kind == 0 and not PINS:  # Kind.USER
+                    activation = _current()
+                    realm = MAIN if activation is None else activation.memo.get(name)
+                elif kind == 1 and name in MAINS.get(file, ()):  # Kind.INSTALLED
+                    realm = MAIN
+                if realm is not None:
+                    module = realm.modules.get(name)
                     if module is not None:
                         return module
-            elif (
-                KINDS.get(code.co_filename) == 0 and "__name__" in namespace and not PINS
-            ):  # 0: Kind.USER
-                activation = _current()
-                if activation is None:
-                    if not OVERLAYS[0]:
-                        module = MAIN.modules.get(name)
-                        if module is not None:
-                            return module
-                else:
-                    realm = activation.memo.get(name)
-                    if realm is not None:
-                        module = realm.modules.get(name)
-                        if module is not None:
-                            return module
         return _missing(name, frame)
 
     def __contains__(self, name: object) -> bool:
@@ -194,7 +192,13 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return realm.modules.setdefault(name, default)
 
     def pop(self, name: Any, *default: Any) -> Any:
-        realm = realm_for(name, _getframe().f_back)
+        frame = _getframe().f_back
+        realm = realm_for(name, frame)
+        if not default and frame is not None and frame.f_code in (_LOAD, _RELOAD):
+            # importlib takes a module out to put it in again at the end at once.
+            # Unlike that of a plain dict, our copy is not atomic: ``dict(sys.modules)``
+            # of another thread would trip over the gap.
+            return dict.__getitem__(self if realm is None else realm.modules, name)
         if realm is None:
             return dict.pop(self, name, *default)
         return realm.modules.pop(name, *default)
@@ -252,13 +256,13 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return iter(list(_view(self, _getframe().f_back))[::-1])
 
     def keys(self) -> Any:
-        return _view(self, _getframe().f_back).keys()
+        return Keys(self, functools.partial(_view, self))
 
     def values(self) -> Any:
-        return _view(self, _getframe().f_back).values()
+        return Values(self, functools.partial(_view, self))
 
     def items(self) -> Any:
-        return _view(self, _getframe().f_back).items()
+        return Items(self, functools.partial(_view, self))
 
     def __repr__(self) -> str:
         return repr(_view(self, _getframe().f_back))
@@ -269,6 +273,12 @@ class RealmModules(dict):  # type: ignore[type-arg]
     @classmethod
     def fromkeys(cls, *args: Any) -> dict[Any, Any]:
         return dict.fromkeys(*args)
+
+
+#: The functions of importlib that move a module to the end of the table.
+_bootstrap: Any = importlib._bootstrap
+_LOAD = _bootstrap._load_unlocked.__code__
+_RELOAD = _bootstrap._exec.__code__
 
 
 class GuardedModules(RealmModules):
@@ -416,11 +426,12 @@ def claim(names: Iterable[str]) -> None:
         sweep(MAIN)
 
 
-def sweep(realm: Realm) -> None:
+def sweep(realm: Realm, *, loading: bool = False) -> None:
     """Move modules of claimed names from the storage into the tables of their realms.
 
     Args:
         realm: where a module goes that does not say which file it is from.
+        loading: whether an extension module of that realm has just initialised.
     """
     if _live is None:
         return
@@ -429,8 +440,8 @@ def sweep(realm: Realm) -> None:
             continue
         owner = _owner(module)
         if owner is None:
-            if _guards > 1:
-                continue  # another thread's, perhaps; it sweeps when it is done
+            if _guards > loading:
+                continue  # another loader's, perhaps; it sweeps when it is done
             owner = realm
         # In one step: another thread may be sweeping too.
         if dict.pop(_live, name, _NOTHING) is module:

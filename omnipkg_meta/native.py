@@ -60,7 +60,7 @@ def initialising(realm: Realm) -> Iterator[None]:
         try:
             yield
         finally:
-            modules.sweep(realm)
+            modules.sweep(realm, loading=True)
 
 
 def mark(module: ModuleType, realm: Realm) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["CLAIMED", "MAIN", "Realm", "loaded", "normalize", "realm_of"]
+__all__ = ["CLAIMED", "MAIN", "Realm", "adopting", "loaded", "normalize", "realm_of"]
 
 #: Top-level import names that a realm other than main provides.  Only ever grows.
 CLAIMED: set[str] = set()
@@ -51,12 +51,14 @@ class Realm:
         provided: the top-level import names it provides.
         distributions: the distributions it holds, normalized name to version.
         outer: the realm that is asked next, before main; None where main is next.
+        adopts: whether its code is main's, loaded anew on top of ``outer``.
         modules: its table of modules, full name to module.
         finders: meta path finders that its code installed; they answer in it only.
     """
 
     __slots__ = (
         "_elsewhere",
+        "adopts",
         "bubble",
         "directories",
         "distributions",
@@ -76,6 +78,7 @@ class Realm:
         import_names: Mapping[str, Iterable[str]],
         distributions: Mapping[str, str],
         outer: Realm | None = None,
+        adopts: bool = False,
     ) -> None:
         self.bubble = bubble
         self.directories = list(directories)
@@ -84,11 +87,14 @@ class Realm:
         self.provided = frozenset(import_names)
         self.distributions = distributions
         self.outer = outer
+        self.adopts = adopts
         self.modules: dict[str, ModuleType] = {}
         self.finders: list[Any] = []
         self._elsewhere: dict[str, Realm] = {}
 
     def __repr__(self) -> str:
+        if self.adopts:
+            return f"<realm of {', '.join(self.import_names)} adopted by {self.outer!r}>"
         return f"<realm of {self.bubble!r}>" if self.bubble else "<realm of main>"
 
     def chain(self) -> Iterator[Realm]:
@@ -117,7 +123,7 @@ class Realm:
 #: claimed names only; all others stay where they always were.
 MAIN = Realm(bubble=None, directories=(), import_names={}, distributions={})
 
-_realms: dict[Bubble, Realm] = {}
+_realms: dict[Bubble | tuple[Bubble, frozenset[str]], Realm] = {}
 _lock = threading.Lock()
 
 
@@ -144,6 +150,28 @@ def realm_of(bubble: Bubble) -> Realm:
                 _serve_from_newest(realm, top)
             _realms[bubble] = realm
         return _realms[bubble]
+
+
+def adopting(bubble: Bubble, names: Iterable[str]) -> Realm:
+    """Return the realm in which modules of main are loaded anew on top of a bubble.
+
+    Args:
+        bubble: the bubble that the adopted code sees first.
+        names: the top-level import names of main that are adopted.
+    """
+    outer = realm_of(bubble)
+    key = (bubble, frozenset(names))
+    with _lock:
+        if key not in _realms:
+            _realms[key] = Realm(
+                bubble=bubble,
+                directories=(),
+                import_names=dict.fromkeys(sorted(key[1]), ()),
+                distributions={},
+                outer=outer,
+                adopts=True,
+            )
+        return _realms[key]
 
 
 def _serve_from_newest(realm: Realm, top: str) -> None:

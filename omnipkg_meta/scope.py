@@ -19,7 +19,7 @@ from weakref import WeakSet
 from omnipkg_meta import activation, asking, hooks, modules
 from omnipkg_meta.activation import CURRENT, OVERLAYS, Activation
 from omnipkg_meta.errors import ActivationError, RequirementError
-from omnipkg_meta.realm import MAIN, Realm, normalize, realm_of
+from omnipkg_meta.realm import MAIN, Realm, adopting, normalize, realm_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -59,9 +59,15 @@ class Scope:
     """
 
     def __init__(
-        self, sources: tuple[Source, ...], *, install: bool | None, store: Store | None
+        self,
+        sources: tuple[Source, ...],
+        *,
+        install: bool | None,
+        adopt: tuple[str, ...],
+        store: Store | None,
     ) -> None:
         self.sources = sources
+        self._adopt = adopt
         self._install = install
         self._store = store
         self._realms: tuple[Realm, ...] = ()
@@ -69,7 +75,10 @@ class Scope:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"use({', '.join(map(repr, self.sources))})"
+        arguments = [*map(repr, self.sources)]
+        if self._adopt:
+            arguments.append(f"adopt={list(self._adopt)!r}")
+        return f"use({', '.join(arguments)})"
 
     @property
     def bubbles(self) -> tuple[Bubble, ...]:
@@ -201,9 +210,8 @@ class Scope:
         with self._lock:
             if self._outermost is None:
                 if not self._realms:
-                    self._realms = tuple(
-                        _realms_for(self.sources, install=self._install, store=self._store)
-                    )
+                    found = _realms_for(self.sources, install=self._install, store=self._store)
+                    self._realms = tuple(_adopted(realm, self._adopt) for realm in found)
                 hooks.install()
                 for realm in self._realms:
                     claim(realm)
@@ -250,6 +258,11 @@ def _realms_for(
     return realms
 
 
+def _adopted(realm: Realm, names: tuple[str, ...]) -> Realm:
+    # Where main serves, main's modules are as wanted already.
+    return adopting(realm.bubble, names) if names and realm.bubble is not None else realm
+
+
 def _bubble_for(
     requirements: list[str], *, install: bool | None, store: Store | None
 ) -> Bubble | None:
@@ -279,7 +292,12 @@ def forget() -> None:
     _scopes.clear()
 
 
-def use(*sources: Source, install: bool | None = None, store: Store | None = None) -> Scope:
+def use(
+    *sources: Source,
+    install: bool | None = None,
+    adopt: Sequence[str] = (),
+    store: Store | None = None,
+) -> Scope:
     """Return the scope of one or more requirements, to be entered with ``with``.
 
     Args:
@@ -287,6 +305,9 @@ def use(*sources: Source, install: bool | None = None, store: Store | None = Non
             or :data:`main`.
         install: build the bubble if none satisfies the requirements; by default
             as configured (``OMNIPKG_META_INSTALL``), which is no.
+        adopt: top-level names of main's modules, your own for example, that are
+            loaded anew inside the bubble, so that they see its versions.  Native
+            modules cannot be adopted and are refused when they are imported.
         store: the store to look in; by default the configured one.
 
     Returns:
@@ -297,13 +318,16 @@ def use(*sources: Source, install: bool | None = None, store: Store | None = Non
         RequirementError: a requirement is malformed.
         TypeError: a source is none of these, or there is none.
     """
-    key = (sources, install, store, os.environ.get("OMNIPKG_META_STORE"))
+    key = (sources, install, tuple(adopt), store, os.environ.get("OMNIPKG_META_STORE"))
     try:
         return _scopes[key]
     except KeyError:
         pass
     _check(sources)
-    return _scopes.setdefault(key, Scope(sources, install=install, store=store))
+    if isinstance(adopt, str) or not all(str(name).isidentifier() for name in adopt):
+        raise TypeError(f"adopt takes a list of top-level module names, not {adopt!r}")
+    made = Scope(sources, install=install, adopt=tuple(adopt), store=store)
+    return _scopes.setdefault(key, made)
 
 
 def _check(sources: Sequence[object]) -> None:

@@ -21,14 +21,19 @@ __all__ = ["KINDS", "SUFFIX", "compiled", "needs_compiler"]
 
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")
 
-#: Single-phase initialisation, multi-phase initialisation, and multi-phase that
-#: writes itself into the interpreter's dict of modules as Cython's code does.
-KINDS = ("SINGLE_PHASE", "MULTI_PHASE", "WRITES_ITSELF")
+#: Single-phase and multi-phase initialisation, and each of them writing itself into
+#: the interpreter's dict of modules, as Cython's code does.
+KINDS = ("SINGLE_PHASE", "MULTI_PHASE", "SINGLE_PHASE_WRITES_ITSELF", "WRITES_ITSELF")
 
 _SOURCE = r"""
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <pthread.h>
+
+#ifdef SINGLE_PHASE_WRITES_ITSELF
+#define SINGLE_PHASE
+#define WRITES_ITSELF
+#endif
 
 /* Rooms of 80 bytes; not static, so that the compiler takes nothing for granted. */
 char omt_full_name[80] = "@FULL_NAME@";

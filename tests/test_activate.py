@@ -74,7 +74,8 @@ def test_what_main_has_loaded_already_refuses_it_by_name_and_nothing_changes(
         else:
             raise SystemExit("was not refused")
         import claimed as again
-        assert again is claimed and sys.modules["claimed"] is claimed and claimed.__version__ == "0.5"
+        assert again is claimed is sys.modules["claimed"]
+        assert claimed.__version__ == "0.5"
         with om.use("claimed==1.0"):
             import claimed as inside
             assert inside.__version__ == "1.0"

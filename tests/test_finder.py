@@ -281,3 +281,46 @@ def test_a_module_of_the_standard_library_comes_from_there_inside_a_scope(world:
         """
     )
     assert done.stdout.split() == ["True", "False"]
+
+
+def test_submodules_that_import_each_other_in_a_circle_load(world: World) -> None:
+    name = world.name()
+    files = {
+        f"{name}/__init__.py": "version = 'VERSION'\nfrom . import a\n",
+        f"{name}/a.py": f"from . import b\nimport {name}.b as again\nfrom {name} import version\n",
+        f"{name}/b.py": f"from . import a\nimport {name}.a as again\n",
+    }
+    world.versions(name, "1.0", main="0.5", files=files)
+    outside = importlib.import_module(name)
+    with om.use(f"{name}==1.0"):
+        inside = importlib.import_module(name)
+    for package, version in ((outside, "0.5"), (inside, "1.0")):
+        assert package.a.version == version
+        assert package.a.b is package.a.again is package.b
+        assert package.b.a is package.b.again is package.a
+
+
+def test_a_submodule_is_imported_by_its_name_alone(world: World) -> None:
+    name = world.name()
+    files = {f"{name}/__init__.py": "", f"{name}/sub.py": "version = 'VERSION'\n"}
+    world.versions(name, "1.0", "2.0", main="0.5", files=files)
+    for source, version in ((f"{name}==1.0", "1.0"), (f"{name}==2.0", "2.0"), (om.main, "0.5")):
+        namespace: dict[str, Any] = {"__name__": "user"}
+        with om.use(source):
+            exec(f"from {name} import sub", namespace)  # noqa: S102  # a statement
+        assert namespace["sub"].version == version
+
+
+def test_a_package_that_extends_its_path_over_the_path_of_main_gets_nothing_of_main(
+    world: World,
+) -> None:
+    name = world.name()
+    extend = "import pkgutil\n__path__ = pkgutil.extend_path(__path__, __name__)\n"
+    world.install(
+        world.wheel(name, "0.5", {f"{name}/__init__.py": extend, f"{name}/speedups.py": ""})
+    )
+    bubble = world.make(name, "1.0", {f"{name}/__init__.py": extend, f"{name}/plain.py": ""})
+    with om.use(bubble):
+        importlib.import_module(f"{name}.plain")
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(f"{name}.speedups")

@@ -96,3 +96,24 @@ def test_a_table_that_somebody_replaced_is_refused_and_left_alone(world: World) 
         assert om.current() is om.main
         """
     )
+
+
+def test_entering_leaving_and_importing_leaves_nothing_behind(world: World) -> None:
+    world.versions("claimed", "1.0", "2.0", main="0.5")
+    world.run(
+        """
+        import gc, omnipkg_meta as om
+        def turn():
+            with om.use("claimed==1.0"), om.use("claimed==2.0"):
+                import claimed
+            import claimed
+        for _ in range(100):
+            turn()
+        gc.collect()
+        before = len(gc.get_objects())
+        for _ in range(5000):
+            turn()
+        gc.collect()
+        assert len(gc.get_objects()) - before < 50, len(gc.get_objects()) - before
+        """
+    )

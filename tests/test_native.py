@@ -339,7 +339,7 @@ def test_native_code_of_main_imports_what_it_declares_from_main_inside_a_scope(
 def test_an_import_statement_is_its_frames_although_native_code_called_it(world: World) -> None:
     native = make(world)
     extension = om.load(native.bubbles[0], name=native.extension)
-    namespace = {"__name__": "user"}
+    namespace = {"__name__": "user", "__loader__": object()}
     code = f"def statement():\n    import {native.dep}\n    return {native.dep}.__version__\n"
     exec(code, namespace)  # noqa: S102  # a statement with a name of one's own
     assert extension.call(namespace["statement"]) == "0.5"

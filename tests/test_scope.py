@@ -10,6 +10,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import omnipkg_meta as om
 from omnipkg_meta.errors import BubbleNotFoundError, RequirementError
@@ -277,3 +279,53 @@ def test_the_metadata_of_what_only_a_bubble_has_is_gone_after_the_scope(world: W
         importlib.import_module(name)
     assert caught.value.name == name
     assert name not in sys.modules
+
+
+# -- any nesting at all ----------------------------------------------------------
+
+_NESTING: st.SearchStrategy[list[Any]] = st.recursive(
+    st.just([]),
+    lambda inner: st.lists(st.tuples(st.integers(0, 4), inner), max_size=3),
+    max_leaves=8,
+)
+
+
+@given(_NESTING)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_nesting_gives_what_the_rules_say(
+    three: tuple[list[str], list[dict[str, str]], list[om.Bubble]], nesting: list[Any]
+) -> None:
+    names, provided, bubbles = three
+
+    def walk(entered: list[int], nested: list[Any]) -> None:
+        expected = []
+        for name in names:
+            found = "0.5"
+            for one in reversed(entered):
+                if one == len(bubbles):
+                    break
+                if name in provided[one]:
+                    found = provided[one][name]
+                    break
+            expected.append(found)
+        assert [seen(name) for name in names] == expected
+        for one, inner in nested:
+            with om.use(om.main if one == len(bubbles) else bubbles[one]):
+                walk([*entered, one], inner)
+            assert [seen(name) for name in names] == expected
+
+    walk([], nesting)
+
+
+@pytest.fixture
+def three(world: World) -> tuple[list[str], list[dict[str, str]], list[om.Bubble]]:
+    """Three packages in main, and four bubbles of some of them."""
+    a, b, c = names = [world.name() for _ in range(3)]
+    for name in names:
+        world.versions(name, main="0.5")
+    provided = [{a: "1.0"}, {a: "2.0", b: "2.0"}, {b: "3.0", c: "3.0"}, {a: "4.0", c: "4.0"}]
+    bubbles = [
+        world.bubble(*[world.wheel(name, version) for name, version in one.items()])
+        for one in provided
+    ]
+    return names, provided, bubbles

@@ -155,7 +155,7 @@ PROGRAMS = {
             async with om.use("claimed==1.0"):
                 import claimed.sub
                 await asyncio.sleep(0)
-        asyncio.run(main())
+        asyncio.run(main(), debug=False)  # which else says when the machine is slow
         """,
     "a generator is left half way": """
         import omnipkg_meta as om

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import pickle
+import runpy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,3 +125,86 @@ def test_code_in_a_bare_namespace_acts_for_whoever_runs_it(world: World) -> None
     assert module.run() == "3.0"
     with om.use(f"{name}==1.0"):
         assert module.run() == "3.0"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_runpy_runs_what_its_caller_sees(world: World, inside: bool) -> None:
+    name = world.name()
+    files = {
+        f"{name}/__init__.py": "__version__ = 'VERSION'\n",
+        f"{name}/__main__.py": f"""
+            import {name}, sys
+            from . import __version__ as relative
+            found = {name}.__version__, relative, sys.modules["{name}"].__version__
+
+            def later():
+                import {name}
+                return {name}.__version__
+            """,
+    }
+    world.versions(name, "1.0", main="0.5", files=files)
+    version = "1.0" if inside else "0.5"
+    with om.use(f"{name}==1.0" if inside else om.main):
+        result = runpy.run_module(name)
+    assert result["found"] == (version,) * 3
+
+
+def test_a_function_of_a_script_that_runpy_ran_is_at_home_in_its_bubble(world: World) -> None:
+    name = world.name()
+    later = f"def later():\n    import {name}\n    return {name}.__version__\n"
+    files = {f"{name}/__init__.py": "__version__ = 'VERSION'\n", f"{name}/__main__.py": later}
+    world.versions(name, "1.0", main="0.5", files=files)
+    with om.use(f"{name}==1.0") as scope:
+        by_name = runpy.run_module(name)["later"]
+        by_path = runpy.run_path(str(scope.bubbles[0].site_packages / name / "__main__.py"))[
+            "later"
+        ]
+    importlib.import_module(name)
+    assert (by_name(), by_path()) == ("1.0", "1.0")
+
+
+def test_a_module_that_a_bubble_loads_lazily_is_loaded_in_it_after_the_scope(world: World) -> None:
+    name = world.name()
+    text = f"""
+        import importlib.util, sys
+
+        def lazy():
+            spec = importlib.util.find_spec("{name}.heavy")
+            spec.loader = importlib.util.LazyLoader(spec.loader)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules["{name}.heavy"] = module
+            spec.loader.exec_module(module)
+            return module
+
+        heavy = lazy()
+
+        def look():
+            return heavy.version
+        """
+    files = {f"{name}/__init__.py": text, f"{name}/heavy.py": "version = 'VERSION'\n"}
+    world.versions(name, "1.0", main="0.5", files=files)
+    inside = om.load(f"{name}==1.0")
+    outside = importlib.import_module(name)
+    assert (inside.look(), outside.look()) == ("1.0", "0.5")
+
+
+def test_code_that_a_bubble_compiles_into_a_module_of_its_own_is_at_home_in_the_bubble(
+    world: World,
+) -> None:
+    # As template engines do: the text imports the engine's own modules by name.
+    engine = world.name("engine")
+    text = f"""
+        import types
+        __version__ = "VERSION"
+
+        def template():
+            module = types.ModuleType("a_template")
+            text = "def render():\\n    import {engine}\\n    return {engine}.__version__\\n"
+            exec(compile(text + "loaded = render()\\n", "<template>", "exec"), vars(module))
+            return module
+        """
+    world.versions(engine, "1.0", main="0.5", files={f"{engine}.py": text})
+    importlib.import_module(engine)
+    template = om.load(f"{engine}==1.0").template()
+    assert template.loaded == "1.0"
+    assert template.render() == "1.0"

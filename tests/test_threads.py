@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,11 @@ PATIENCE = 60
 def together(*functions: Callable[[], Any]) -> list[Any]:
     """Run functions in a thread each; return what they return, in order."""
     with ThreadPoolExecutor(len(functions)) as pool:
-        return [
-            future.result(PATIENCE) for future in [pool.submit(function) for function in functions]
-        ]
+        futures = [pool.submit(function) for function in functions]
+        # The first that fails says why; those that wait for it would only say so.
+        for future in wait(futures, PATIENCE, FIRST_EXCEPTION).done:
+            future.result()
+        return [future.result(PATIENCE) for future in futures]
 
 
 @pytest.fixture

@@ -39,8 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after the program's name; those of ``sys.argv`` when not given.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
+    program: list[str] = []
+    if words[:1] == ["run"]:
+        from omnipkg_meta.cli.run import split
+
+        # argparse would take the program's own options, and its "--", for ours.
+        words, program = split(words)
     try:
-        arguments = make_parser().parse_args(argv)
+        arguments = make_parser().parse_args(words)
+        arguments.program = program
     except SystemExit as exit_:  # how argparse says help, version and wrong usage
         return exit_.code if isinstance(exit_.code, int) else USAGE
     try:

@@ -7,13 +7,14 @@ codes, signals and tracebacks are those of ``python script.py``.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import argparse
+
     from omnipkg_meta.store.bubble import Bubble
 
 __all__ = ["add_commands"]
@@ -46,10 +47,6 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--install", action="store_true", help="make the bubble first if it is missing"
     )
     run.add_argument("--store", metavar="DIR", help="the store to look in")
-    rest = argparse.REMAINDER
-    run.add_argument("-m", dest="module", nargs=rest, help="a module to run, and its arguments")
-    run.add_argument("-c", dest="code", nargs=rest, help="code to run, and its arguments")
-    run.add_argument("program", nargs=rest, help="a script to run, and its arguments")
     run.set_defaults(run=_run, parser=run)
 
 
@@ -80,19 +77,35 @@ def _run(arguments: argparse.Namespace) -> int:
     return _replace_process(command, launch.environment(bubbles))
 
 
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return our own words, and the program's with its arguments.
+
+    Args:
+        words: the command line from ``run`` on.
+    """
+    index = 1
+    while index < len(words):
+        word = words[index]
+        if word == "--":
+            return words[:index], words[index + 1 :]
+        if word in ("--with", "--store"):
+            index += 2
+        elif word.startswith("--") or word == "-h":
+            index += 1
+        else:
+            break
+    return words[:index], words[index:]
+
+
 def _program(arguments: argparse.Namespace) -> list[str]:
-    """Return the words of the program as ``python`` would take them."""
-    for option, words in (("-m", arguments.module), ("-c", arguments.code)):
-        if words is not None:
-            if not words:
-                arguments.parser.error(f"argument expected for {option}")
-            return [option, *words]
-    program = list(arguments.program)
-    if program[:1] == ["--"]:
-        del program[0]
+    """Return the words of the program, if they are such as ``python`` takes."""
+    program: list[str] = arguments.program
     if not program:
         arguments.parser.error("say what to run: script.py, -m module or -c code")
-    if program[0].startswith("-") and program[0] != "-":
+    if program[0] in ("-m", "-c"):
+        if len(program) == 1:
+            arguments.parser.error(f"argument expected for {program[0]}")
+    elif program[0].startswith("-") and program[0] != "-":
         arguments.parser.error(f"unknown option {program[0]}")
     return program
 

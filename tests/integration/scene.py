@@ -61,7 +61,8 @@ BUBBLES: tuple[tuple[str, ...], ...] = (
 )
 
 needs_pandas = pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="pandas 2.1.4 and numpy 1.26.4 have no wheels for CPython 3.13"
+    sys.version_info >= (3, 13),
+    reason="pandas 2.1.4 and numpy 1.26.4 have no wheels for CPython 3.13",
 )
 needs_compiled_pydantic_1 = pytest.mark.skipif(
     sys.version_info >= (3, 13), reason="pydantic 1.10.19 has no compiled wheel for CPython 3.13"
@@ -71,7 +72,9 @@ needs_compiled_pydantic_1 = pytest.mark.skipif(
 STRICT = ("-X", "dev", "-W", "error")
 
 #: Variables that would change what a Python is, or that belong to this very test run.
-_LEFT_OUT = re.compile(r"PYTHON|PYTEST_|COV|OMNIPKG_META_|VIRTUAL_ENV|CONDA_|XDG_DATA|NO_COLOR|FORCE_COLOR")
+_LEFT_OUT = re.compile(
+    r"PYTHON|PYTEST_|COV|OMNIPKG_META_|VIRTUAL_ENV|CONDA_|XDG_DATA|NO_COLOR|FORCE_COLOR"
+)
 
 
 @dataclass(frozen=True)
@@ -108,21 +111,29 @@ class Scene:
 
     def build(self) -> None:
         """Make the two main environments and the store."""
-        for environment, requirements in ((self.main, MAIN), (self.bare, BARE)):
-            self.make_environment(environment, *requirements)
+        for environment, holds in ((self.main, MAIN), (self.bare, BARE)):
+            self.make_environment(environment, *holds)
             package = Path(omnipkg_meta.__file__).parent
             target = _site_packages(environment) / package.name
             shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__"))
             # What is there already is not written when a program runs.
-            _run([python_of(environment), "-m", "compileall", "-q", target], self.variables())
+            compile_all: list[str | Path] = [
+                python_of(environment),
+                "-m",
+                "compileall",
+                "-q",
+                target,
+            ]
+            _run(compile_all, self.variables())
         for requirements in BUBBLES:
-            command = [python_of(self.main), "-m", "omnipkg_meta", "install", *requirements]
-            _run(command, self.variables(builds=True))
+            install: list[str | Path] = [python_of(self.main), "-m", "omnipkg_meta", "install"]
+            _run([*install, *requirements], self.variables(builds=True))
 
     def make_environment(self, path: Path, *requirements: str) -> None:
         """Make a virtual environment, with uv where it is and pip where it is not."""
         variables = self.variables(builds=True)
         uv = _uv()
+        install: list[str | Path]
         if uv is not None:
             _run([uv, "venv", "--quiet", "--python", sys.executable, path], variables)
             install = [uv, "pip", "install", "--quiet", "--compile-bytecode"]
@@ -138,9 +149,7 @@ class Scene:
         Args:
             builds: whether it downloads, and so may read the user's settings.
         """
-        variables = {
-            name: value for name, value in os.environ.items() if not _LEFT_OUT.match(name)
-        }
+        variables = {name: value for name, value in os.environ.items() if not _LEFT_OUT.match(name)}
         home = self.path / "home"
         home.mkdir(exist_ok=True)
         if not builds:
@@ -161,9 +170,18 @@ class Scene:
         input: str | None = None,  # noqa: A002  # as subprocess has it
         builds: bool = False,
         timeout: float = 240,
-        **variables: str,
+        variables: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run Python with these words, in main unless told otherwise, whatever comes of it."""
+        """Run Python with these words, in main unless told otherwise, whatever comes of it.
+
+        Args:
+            words: what stands behind ``python``.
+            environment: the directory of another environment.
+            input: what is typed.
+            builds: whether it downloads, and so may read the user's settings.
+            timeout: seconds.
+            variables: environment variables besides the usual ones.
+        """
         return subprocess.run(
             [str(python_of(environment or self.main)), *map(str, words)],
             input=input,
@@ -173,10 +191,12 @@ class Scene:
             check=False,
             timeout=timeout,
             cwd=self.path / "home",
-            env={**self.variables(builds=builds), "PYTHONIOENCODING": "utf-8", **variables},
+            env=self.variables(builds=builds)
+            | {"PYTHONIOENCODING": "utf-8"}
+            | dict(variables or {}),
         )
 
-    def start(self, *words: str | Path, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *words: str | Path) -> subprocess.Popen[str]:
         """Start Python with these words in main, with pipes to all its streams."""
         return subprocess.Popen(
             [str(python_of(self.main)), *map(str, words)],
@@ -185,7 +205,7 @@ class Scene:
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.path / "home",
-            env={**self.variables(), **variables},
+            env=self.variables(),
         )
 
     def answer(
@@ -194,10 +214,9 @@ class Scene:
         *arguments: str | Path,
         environment: Path | None = None,
         flags: Sequence[str] = STRICT,
-        **variables: str,
     ) -> Any:
         """Run a program that must succeed and be silent but for one line of JSON; return that."""
-        done = self.run(*flags, program, *arguments, environment=environment, **variables)
+        done = self.run(*flags, program, *arguments, environment=environment)
         assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
@@ -244,6 +263,6 @@ def _run(command: Sequence[str | Path], variables: Mapping[str, str]) -> None:
         text=True,
         check=False,
         env=dict(variables),
-        cwd=variables["HOME"],
+        cwd=Path(variables["OMNIPKG_META_STORE"]).parent,
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}"

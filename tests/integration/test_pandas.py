@@ -61,7 +61,6 @@ START = """
 """
 
 
-
 def test_pandas_is_used_inside_its_scope_and_after_it_with_the_same_results(
     scene: Scene, program: Program
 ) -> None:
@@ -75,7 +74,8 @@ def test_pandas_is_used_inside_its_scope_and_after_it_with_the_same_results(
         after = work(pd, np)  # everything that it imports late, it imports now
         with PANDAS:
             inside = work(pd, np)
-        print(json.dumps([after, inside == after, "pandas" in sys.modules, sys.modules["numpy"] is new]))
+        mains = sys.modules["numpy"] is new
+        print(json.dumps([after, inside == after, "pandas" in sys.modules, mains]))
         """,
     )
     after, same, in_main, numpy_is_mains = scene.answer(script, flags=LENIENT)
@@ -163,7 +163,10 @@ def test_a_frame_of_pandas_holds_arrays_of_its_own_numpy_and_not_of_the_other_bu
         with om.use("numpy==1.26.4") as alone:
             import numpy as another
             frame = pd.DataFrame({"a": [1.0, 2.0]})
-            kinds = [type(frame.to_numpy()) is its_own.ndarray, type(frame.a.mean()) is its_own.float64]
+            kinds = [
+                type(frame.to_numpy()) is its_own.ndarray,
+                type(frame.a.mean()) is its_own.float64,
+            ]
         (bubble,), (other,) = PANDAS.bubbles, alone.bubbles
         print(json.dumps([
             kinds,
