@@ -11,14 +11,16 @@ This file must not know the rules, nor how an import is intercepted.
 from __future__ import annotations
 
 import enum
+import importlib.util
 import os
 import sys
 from dis import opmap
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta import declared, native_stack
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
-from omnipkg_meta.realm import Realm, loaded
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 from omnipkg_meta.resolution import Decision, decide
 
 if TYPE_CHECKING:
@@ -42,11 +44,13 @@ class Kind(enum.IntEnum):
 
     USER = 0  #: the user's own code: no distribution of main installed it
     INSTALLED = 1  #: code of a distribution installed in main
-    TRANSPARENT = 2  #: the standard library and the import system act for their caller
-    OURS = 3  #: this library, the same, but for its own import statements
-    METADATA = 4  #: ``importlib.metadata`` and its backport
-    LOADER = 5  #: ``importlib._bootstrap_external``, in which extension modules load
-    BUBBLE = 6  #: a file of a bubble, whoever loaded it (an import hook of others, say)
+    NAMESAKE = 2  #: the user's own code whose path names what is claimed: its own package, maybe
+    TRANSPARENT = 3  #: the standard library and the import system act for their caller
+    OURS = 4  #: this library, the same, but for its own import statements
+    METADATA = 5  #: ``importlib.metadata`` and its backport
+    LOADER = 6  #: ``importlib._bootstrap_external``, in which extension modules load
+    LAZY = 7  #: ``importlib.util``, whose lazy modules load when they are touched
+    BUBBLE = 8  #: a file of a bubble, whoever loaded it (an import hook of others, say)
 
 
 #: Code file name to its kind.
@@ -61,6 +65,7 @@ def forget() -> None:
     """Drop what was remembered; called when a realm appears or main's packages may have changed."""
     KINDS.clear()
     MAINS.clear()
+    _native_askers.clear()
     declared.forget()
 
 
@@ -74,6 +79,8 @@ def kind_of(file: str) -> Kind:
 
 
 def _classify(file: str) -> Kind:  # noqa: PLR0911  # one line a kind
+    if file in ("<frozen importlib.util>", importlib.util.__file__):
+        return Kind.LAZY
     if file.startswith("<frozen "):
         return Kind.LOADER if file == "<frozen importlib._bootstrap_external>" else Kind.TRANSPARENT
     if file.startswith(_OUR_DIRECTORY):
@@ -88,7 +95,8 @@ def _classify(file: str) -> Kind:  # noqa: PLR0911  # one line a kind
         return Kind.METADATA
     if os.path.isabs(file) and declared.distribution_of(file) is not None:
         return Kind.INSTALLED
-    return Kind.USER
+    parts = os.path.splitext(file)[0].split(os.sep)
+    return Kind.USER if CLAIMED.isdisjoint(parts) else Kind.NAMESAKE
 
 
 class Asker(NamedTuple):
@@ -110,7 +118,7 @@ class Asker(NamedTuple):
     native: bool = False
 
 
-def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is one thought
+def who(frame: FrameType | None) -> Asker:  # noqa: C901  # the walk is one thought
     """Find out who asks.
 
     Args:
@@ -131,14 +139,16 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         if kind is Kind.BUBBLE:
             home = next(realm for realm in loaded() if code.co_filename.startswith(realm.prefix))
             break
-        if kind <= Kind.INSTALLED:
-            if _has_identity(namespace):
+        if kind <= Kind.NAMESAKE:
+            back = frame.f_back
+            if _has_identity(namespace) and not (back is not None and _imports(back)):
+                # What an import instruction calls without importlib between is
+                # somebody's replacement of ``builtins.__import__``.
                 break
             if code.co_name == "<module>" and "__name__" in namespace:
                 made_up.append(namespace)
-        if kind is Kind.LOADER and (asker := _initialising(frame)):
-            return asker
-        if kind is Kind.METADATA and (asker := _entry_point(frame)):
+        speaks_for = _SPEAKERS.get(kind)
+        if speaks_for is not None and (asker := speaks_for(frame)):
             return asker
         # ``from package import name`` looks for an attribute first, and a
         # compiled package may have a native ``__getattr__`` that imports.
@@ -212,6 +222,27 @@ def _entry_point(frame: FrameType) -> Asker | None:
     return Asker(realm, entry_point.module, file, frame, native=True)
 
 
+def _lazy_module(frame: FrameType) -> Asker | None:
+    """Return the module of a bubble that loads now since somebody touched it (``LazyLoader``)."""
+    if frame.f_code.co_name != "__getattribute__":
+        return None
+    module = frame.f_locals.get("self")
+    if not isinstance(module, ModuleType):
+        return None
+    # Not getattr: that is what is under way.
+    namespace = object.__getattribute__(module, "__dict__")
+    home = namespace.get("__realm__")
+    return None if home is None else Asker(home, namespace["__name__"], "", frame, native=True)
+
+
+#: Frames of the import system that speak for somebody who has no frame here.
+_SPEAKERS = {
+    Kind.LOADER: _initialising,
+    Kind.METADATA: _entry_point,
+    Kind.LAZY: _lazy_module,
+}
+
+
 def _native(frame: FrameType | None) -> Asker | None:
     """Return the native code between the caller and a frame, if it belongs to anybody.
 
@@ -221,15 +252,35 @@ def _native(frame: FrameType | None) -> Asker | None:
     reader = native_stack.reader()
     if reader is None:
         return None
-    for library in reader.libraries_between(frame):
+    libraries = reader.libraries_between(frame, careful=_has_greenlets())
+    try:
+        asker = _native_askers[libraries]
+    except KeyError:
+        asker = _native_askers[libraries] = _first_that_asks(libraries)
+    return None if asker is None else asker._replace(frame=frame)
+
+
+#: Libraries on a stretch of the C stack to the one of them that asks.
+_native_askers: dict[tuple[str, ...], Asker | None] = {}
+
+
+def _first_that_asks(libraries: tuple[str, ...]) -> Asker | None:
+    for library in libraries:
         for realm in loaded():
             if library.startswith(realm.prefix):
-                return Asker(
-                    realm, _native_module(library, realm.directories), library, frame, native=True
-                )
+                module = _native_module(library, realm.directories)
+                return Asker(realm, module, library, None, native=True)
         if kind_of(library) is Kind.INSTALLED:
-            return Asker(None, _native_module(library, sys.path), library, frame, native=True)
+            module = _native_module(library, main_path())
+            return Asker(None, module, library, None, native=True)
     return None
+
+
+def _has_greenlets() -> bool:
+    # The storage and the tables themselves: to look by name would be to ask again.
+    return dict.__contains__(sys.modules, "greenlet") or (
+        "greenlet" in CLAIMED and any("greenlet" in realm.modules for realm in (MAIN, *loaded()))
+    )
 
 
 def _native_module(library: str, directories: list[str]) -> str:
@@ -249,9 +300,10 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         asker: who asks.
         importable: whether ``name`` is an import name.
     """
+    ourselves = asker.home is None and asker.module == "omnipkg_meta"
 
     def declares(asked: str) -> bool:
-        if asker.module == "omnipkg_meta":
+        if ourselves or (importable and asked == asker.module.partition(".")[0]):
             return True
         if not asker.file or kind_of(asker.file) is not Kind.INSTALLED:
             return False
@@ -263,6 +315,8 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         declares=declares,
         pins=pins_of(asker.module, PINS) if PINS else (),
         activation=CURRENT.get(),
-        overlays=OVERLAYS[0],
+        # This library has loaded its dependencies before it could lay anything over
+        # main, and goes on with these.
+        overlays=() if ourselves else OVERLAYS[0],
         provider=Realm.provider if importable else Realm.distribution_provider,
     )

@@ -21,7 +21,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from omnipkg_meta.realm import loaded, normalize
+from omnipkg_meta.realm import loaded, main_path, normalize
 
 __all__ = ["Distribution", "declares", "distribution_of", "forget"]
 
@@ -86,12 +86,12 @@ def declares(file: str, name: str, *, importable: bool) -> bool:
     for realm in loaded():
         if not wanted.isdisjoint(map(normalize, realm.import_names.get(name, ()))):
             return True
-    return not wanted.isdisjoint(_owners_in_main(name, tuple(sys.path)))
+    return not wanted.isdisjoint(_owners_in_main(name, tuple(main_path())))
 
 
 def _site_directory(file: str) -> str | None:
     best = ""
-    for entry in sys.path:
+    for entry in main_path():
         if len(entry) > len(best) and file.startswith(entry.rstrip(os.sep) + os.sep):
             best = entry
     return best or None
@@ -136,7 +136,7 @@ def _owner_of_file(file: str) -> str | None:
         for directory in sorted(directories, key=lambda found: _name_of(found) != own):
             if _lists(directory, relative, top):
                 return directory
-    for root, directory in _editable_roots(tuple(sys.path)):
+    for root, directory in _editable_roots(tuple(main_path())):
         if file.startswith(root) and not file.startswith(os.path.join(sys.prefix, "")):
             return directory
     return None

@@ -30,8 +30,8 @@ __all__ = [
     "HookError",
     "MainModuleWarning",
     "OmnipkgMetaError",
-    "PatchedStandardLibraryWarning",
     "RequirementError",
+    "SharedModuleWarning",
     "StoreError",
 ]
 
@@ -205,9 +205,9 @@ class MainModuleWarning(UserWarning):
     """
 
 
-class PatchedStandardLibraryWarning(UserWarning):
-    """Code of a bubble replaced something in a module of the standard library.
+class SharedModuleWarning(UserWarning):
+    """A module that can be loaded only once in a process is older than a bubble expects.
 
-    The standard library is shared by everything in the process, so the change
-    was undone for all others; the message names the module and the attribute.
+    ``typing_extensions`` replaces parts of ``typing`` before Python 3.13, so two
+    copies of it would undo each other's work.
     """

@@ -23,7 +23,7 @@ from omnipkg_meta.activation import CURRENT
 from omnipkg_meta.loaders import RealmLoader, load_outside
 from omnipkg_meta.modules import realm_for
 from omnipkg_meta.native import RealmExtensionLoader
-from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -131,7 +131,7 @@ def _spec_adopted(
     """Find a module of main that is to be loaded anew on top of a bubble."""
     if path is None:
         bubbles = _realm_directories()
-        path = [entry for entry in sys.path if entry not in bubbles]
+        path = [entry for entry in main_path() if entry not in bubbles]
     spec = _ask_others(name, path, target)
     if spec is None:
         return None
@@ -185,9 +185,9 @@ def _spec_in_main(
     does, to import the tests that a bubble's package ships.
     """
     bubbles = _realm_directories()
-    hidden = path is None and not bubbles.isdisjoint(sys.path)
+    hidden = path is None and not bubbles.isdisjoint(main_path())
     if hidden:
-        path = [entry for entry in sys.path if entry not in bubbles]
+        path = [entry for entry in main_path() if entry not in bubbles]
     spec = _ask_others(name, path, target)
     if spec is not None:
         load_outside(spec)

@@ -7,20 +7,26 @@ this file only puts them in and takes them out as one.
 from __future__ import annotations
 
 import atexit
+import os
+import sys
 import threading
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import environ, finder, locks, modules
+from omnipkg_meta import environ, finder, locks, modules, realm
+from omnipkg_meta.errors import HookError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ON_UNINSTALL", "install", "installed", "uninstall"]
+__all__ = ["AFTER_FORK", "ON_UNINSTALL", "install", "installed", "uninstall"]
 
 _PARTS = (modules, locks, finder, environ)
 
 #: Called when the hooks have come out, by whoever remembers that they are in.
 ON_UNINSTALL: list[Callable[[], None]] = []
+
+#: Called in a forked child, by whoever holds locks.
+AFTER_FORK: list[Callable[[], None]] = []
 
 _lock = threading.RLock()
 _exiting = False
@@ -35,10 +41,18 @@ def install() -> None:
     """Put the hooks in; nothing happens if they are in already.
 
     Raises:
-        HookError: this interpreter cannot carry them; nothing was changed.
+        HookError: this interpreter cannot carry them, or it is about to exit;
+            nothing was changed.
     """
-    if modules.installed() or _exiting:
+    if modules.installed() or sys.is_finalizing():
+        # While the interpreter takes itself apart nothing is imported any more;
+        # a generator that is closed then passes through its scope once more.
         return
+    if _exiting:
+        raise HookError(
+            "The interpreter is about to exit, and the hooks have come out.",
+            tip="register the exit function after the first scope: it then runs before that",
+        )
     with _lock:
         if modules.installed():
             return
@@ -52,6 +66,20 @@ def install() -> None:
                 part.uninstall()
             raise
         atexit.register(_leave)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+    realm.after_fork()
+    modules.after_fork()
+    for notice in AFTER_FORK:
+        notice()
+
+
+if hasattr(os, "register_at_fork"):
+    # Now, and not with the hooks: a fork may come while the first scope is prepared.
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def uninstall() -> None:

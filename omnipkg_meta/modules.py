@@ -29,11 +29,11 @@ from omnipkg_meta.asking import IMPORT_NAME, KINDS, MAINS, decision, who
 from omnipkg_meta.errors import HookError, MainModuleWarning
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Rule, in_scope
-from omnipkg_meta.retype import prove, set_type
+from omnipkg_meta.retype import interpreters_modules, prove, set_type
 from omnipkg_meta.views import Items, Keys, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
 
     from omnipkg_meta.asking import Asker
@@ -152,8 +152,7 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return _missing(name, frame)
 
     def __contains__(self, name: object) -> bool:
-        realm = realm_for(name, _getframe().f_back)
-        return dict.__contains__(self, name) if realm is None else name in realm.modules
+        return bool(_apply(dict.__contains__, self, name, _getframe().f_back))
 
     def get(self, name: Any, default: Any = None) -> Any:
         found = dict.get(self, name, _NOTHING)
@@ -169,39 +168,22 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return default
 
     def __setitem__(self, name: Any, module: Any) -> None:
-        realm = realm_for(name, _getframe().f_back)
-        if realm is None:
-            dict.__setitem__(self, name, module)
-            # The name may have been claimed between the question and the answer.
-            if _is_claimed(name):
-                sweep(MAIN)
-        else:
-            realm.modules[name] = module
+        _apply(_put, self, name, _getframe().f_back, module)
 
     def __delitem__(self, name: Any) -> None:
-        realm = realm_for(name, _getframe().f_back)
-        if realm is None:
-            dict.__delitem__(self, name)
-        else:
-            del realm.modules[name]
+        _apply(dict.pop, self, name, _getframe().f_back)
 
     def setdefault(self, name: Any, default: Any = None) -> Any:
-        realm = realm_for(name, _getframe().f_back)
-        if realm is None:
-            return dict.setdefault(self, name, default)
-        return realm.modules.setdefault(name, default)
+        return _apply(dict.setdefault, self, name, _getframe().f_back, default)
 
     def pop(self, name: Any, *default: Any) -> Any:
         frame = _getframe().f_back
-        realm = realm_for(name, frame)
         if not default and frame is not None and frame.f_code in (_LOAD, _RELOAD):
             # importlib takes a module out to put it in again at the end at once.
             # Unlike that of a plain dict, our copy is not atomic: ``dict(sys.modules)``
             # of another thread would trip over the gap.
-            return dict.__getitem__(self if realm is None else realm.modules, name)
-        if realm is None:
-            return dict.pop(self, name, *default)
-        return realm.modules.pop(name, *default)
+            return _apply(dict.__getitem__, self, name, frame)
+        return _apply(dict.pop, self, name, frame, *default)
 
     def popitem(self) -> tuple[Any, Any]:
         claimed = _claimed(_getframe().f_back)
@@ -302,6 +284,35 @@ class GuardedModules(RealmModules):
         return dict.get(self, name, default) if realm is None else realm.modules.get(name, default)
 
 
+def _apply(
+    operation: Callable[..., Any],
+    modules: dict[Any, Any],
+    name: object,
+    frame: FrameType | None,
+    *arguments: object,
+) -> Any:
+    """Apply a method of dict to the table that holds a name for a frame, and return its result.
+
+    The name may be claimed by another thread between the question and the answer.
+    """
+    realm = realm_for(name, frame)
+    if realm is None:
+        with _lock:
+            if not _is_claimed(name):
+                return operation(modules, name, *arguments)
+        realm = realm_for(name, frame)
+    table = modules if realm is None else realm.modules
+    return operation(table, name, *arguments)
+
+
+def _put(table: dict[Any, Any], name: object, module: object) -> object:
+    # What is replaced is handed out, to die without a lock being held: its end
+    # may run any code.
+    replaced = dict.get(table, name)
+    dict.__setitem__(table, name, module)
+    return replaced
+
+
 def _missing(name: object, frame: FrameType | None) -> Any:
     if not isinstance(name, str) or (top := name.partition(".")[0]) not in CLAIMED:
         raise KeyError(name)
@@ -357,11 +368,7 @@ def _view(modules: dict[Any, Any], frame: FrameType | None) -> dict[Any, Any]:
 
 def _update(modules: dict[Any, Any], new: dict[Any, Any], frame: FrameType | None) -> None:
     for name, module in new.items():
-        realm = realm_for(name, frame)
-        if realm is None:
-            dict.__setitem__(modules, name, module)
-        else:
-            realm.modules[name] = module
+        _apply(_put, modules, name, frame, module)
 
 
 _lock = threading.RLock()
@@ -389,6 +396,12 @@ def install() -> None:
                 "sys.modules is not a plain dict.",
                 cause=f"it is a {type(sys.modules).__module__}.{type(sys.modules).__qualname__}",
                 tip="another library replaced it; enter the first scope before it is loaded",
+            )
+        if interpreters_modules() is not sys.modules:
+            raise HookError(
+                "sys.modules is not the dict that the interpreter itself looks in.",
+                cause="something assigned another dict to sys.modules",
+                tip="change sys.modules in place, or enter the first scope before that",
             )
         prove(RealmModules, GuardedModules)
         _live = sys.modules
@@ -464,6 +477,15 @@ def _owner(module: Any) -> Realm | None:
     return MAIN
 
 
+def after_fork() -> None:
+    """Forget, in a forked child, what other threads were doing."""
+    global _lock, _guards  # noqa: PLW0603
+    _lock = threading.RLock()
+    _guards = 0
+    if _live is not None:
+        set_type(_live, RealmModules)
+
+
 @contextmanager
 def guarded() -> Iterator[None]:
     """Trust no claimed name in the storage for as long as this lasts."""
@@ -476,6 +498,6 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         with _lock:
-            _guards -= 1
+            _guards = max(_guards - 1, 0)
             if _live is not None and _guards == 0:
                 set_type(_live, RealmModules)

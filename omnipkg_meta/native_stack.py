@@ -27,9 +27,11 @@ This file knows nothing of bubbles or imports.
 
 from __future__ import annotations
 
+import _thread
 import sys
 from collections import Counter
 from functools import lru_cache
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ __all__ = ["NativeStack", "reader"]
 #: How many C frames are looked at, from the innermost out.  Unwinding is what
 #: costs, and an import asked for by native code is found within the first thirty
 #: or so; more are looked at only where these do not reach far enough.
-_DEPTHS = (20, 64, 512)
+_DEPTHS = (32, 96, 512)
+
+#: Any value but ``_URC_NO_REASON`` ends ``_Unwind_Backtrace``.
+_STOP = 5
 
 #: The answers that are remembered: a stack of return addresses says all.
 _MOST_ANSWERS = 4096
@@ -61,7 +66,7 @@ class NativeStack:
         self._flag = ctypes.c_bool.from_address
         self._word_size = ctypes.sizeof(ctypes.c_void_p)
         self._buffers: dict[int, Any] = {depth: ctypes.c_void_p * depth for depth in _DEPTHS}
-        self._answers: dict[tuple[int, bytes], tuple[str, ...]] = {}
+        self._answers: dict[tuple[int, bytes], tuple[str, ...] | None] = {}
         self._byref = ctypes.byref
 
         class SymbolInfo(ctypes.Structure):
@@ -75,21 +80,27 @@ class NativeStack:
             )
 
         self._symbol_info: Any = SymbolInfo
-        process = ctypes.CDLL(None)
+        # PyDLL keeps the GIL: these calls are short, and a switch of threads is not.
+        process = ctypes.PyDLL(None)
         self._backtrace = process.backtrace
         self._backtrace.restype = ctypes.c_int
         try:
             self._dladdr = process.dladdr
         except AttributeError:  # glibc before 2.34 keeps it in a library of its own
-            self._dladdr = ctypes.CDLL("libdl.so.2").dladdr
+            self._dladdr = ctypes.PyDLL("libdl.so.2").dladdr
         self._dladdr.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
-        try:
-            find = process._Unwind_FindEnclosingFunction
-        except AttributeError:
-            find = ctypes.CDLL("libgcc_s.so.1")._Unwind_FindEnclosingFunction
-        find.argtypes = (ctypes.c_void_p,)
-        find.restype = ctypes.c_void_p
-        self._find_function = find
+        unwinder = process
+        if not hasattr(process, "_Unwind_FindEnclosingFunction"):
+            unwinder = ctypes.PyDLL("libgcc_s.so.1")
+        self._find_function = unwinder._Unwind_FindEnclosingFunction
+        self._find_function.argtypes = (ctypes.c_void_p,)
+        self._find_function.restype = ctypes.c_void_p
+        self._instruction_pointer = unwinder._Unwind_GetIP
+        self._instruction_pointer.argtypes = (ctypes.c_void_p,)
+        self._instruction_pointer.restype = ctypes.c_void_p
+        self._step_type = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+        self._unwind = unwinder._Unwind_Backtrace
+        self._unwind.argtypes = (self._step_type, ctypes.c_void_p)
         self._functions: dict[int, int] = {}
         self._libraries: dict[int, str] = {}
         self._evaluation_loop = 0
@@ -142,39 +153,73 @@ class NativeStack:
             self._libraries[address] = name
             return name
 
-    def libraries_between(self, outer: FrameType | None) -> tuple[str, ...]:
+    def libraries_between(self, outer: FrameType | None, *, careful: bool) -> tuple[str, ...]:
         """Return the shared objects between the caller of this method and an outer frame.
 
         Args:
             outer: a frame of this thread, below the caller's; None for the whole stack.
+            careful: walk no further than that frame's run of the evaluation loop,
+                which is slower.  Below the first C frame of a greenlet lies whatever
+                another one left there; ``backtrace`` would walk into it, and crash.
 
         Returns:
             Paths as the loader knows them, the nearest to the caller first,
             neighbours collapsed; empty where Python called Python all the way.
         """
-        runs = 0
-        frame: FrameType | None = sys._getframe()
-        while frame is not None and frame is not outer:
-            runs += self.started_run(frame)
-            frame = frame.f_back
+        runs = self._runs_to(outer)
         if not runs:
             return ()
-        # backtrace() has to be called in this very frame: a helper function
-        # would start a run of its own on Python 3.10.
+        # The stack has to be read in this very frame: a helper function would
+        # start a run of its own on Python 3.10.
+        if careful:
+            addresses: list[int | None] = []
+            self._unwind(self._stepper(runs, addresses), None)
+            return self._libraries_in(addresses, runs)[0]
         for depth in _DEPTHS:
             buffer = self._buffers[depth]()
             count = self._backtrace(buffer, depth)
             key = (runs, bytes(buffer))
-            found = self._answers.get(key)
-            if found is None:
+            try:
+                found = self._answers[key]
+            except KeyError:
                 found, whole = self._libraries_in(buffer[:count], runs)
                 if not whole and count == depth and depth != _DEPTHS[-1]:
-                    continue
+                    found = None  # look further out
                 if len(self._answers) >= _MOST_ANSWERS:
                     self._answers.clear()
                 self._answers[key] = found
-            return found
+            if found is not None:
+                return found
         return ()
+
+    def _runs_to(self, outer: FrameType | None) -> int:
+        """Count the runs that start between the caller and an outer frame."""
+        frame = sys._getframe(1)
+        inner = self._interpreter_frame(frame)
+        runs = 0
+        while frame is not outer and (back := frame.f_back) is not None:
+            if sys.version_info >= (3, 12):
+                # As ``started_run`` says, with each pointer read once.
+                inner_of_back = self._interpreter_frame(back)
+                runs += self._word(inner + self._word_size).value != inner_of_back
+                inner = inner_of_back
+            else:
+                runs += self.started_run(frame)
+            frame = back
+        return runs + (frame is not outer)
+
+    def _stepper(self, runs: int, addresses: list[int | None]) -> Any:
+        """Return a callback that notes the address of each frame until it has seen enough."""
+        left = runs + 1
+
+        def step(context: int | None, _: int | None) -> int:
+            nonlocal left
+            address = self._instruction_pointer(context)
+            addresses.append(address)
+            left -= self._function_at(address) == self._evaluation_loop
+            return 0 if left > 0 else _STOP
+
+        return self._step_type(step)
 
     def _libraries_in(self, addresses: list[int | None], runs: int) -> tuple[tuple[str, ...], bool]:
         """Return the shared objects within so many runs, and whether the last one ended."""
@@ -274,14 +319,36 @@ def reader() -> NativeStack | None:
         stack = NativeStack()
     except (AttributeError, OSError, ImportError):
         return None
-    # The proof compares whole stacks, so it has to fit into what is read: it
-    # runs on a thread of its own, whose stack is short.
-    import threading
-
+    # The proof compares whole stacks, so it has to fit into what is read, and
+    # must not be on the stack of a greenlet: it runs on a thread of its own.
+    start = _thread_starter()
+    if start is None:
+        return None
     proved: list[bool] = []
-    thread = threading.Thread(
-        target=lambda: proved.append(stack.prove()), name="omnipkg_meta-proof"
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            proved.append(stack.prove())
+        finally:
+            done.release()
+
+    start(run, ())
+    done.acquire()
+    return stack if proved == [True] else None
+
+
+def _thread_starter() -> Callable[[Callable[[], None], tuple[()]], int] | None:
+    """Return what starts a thread of the operating system, also where gevent has replaced it."""
+    start = _thread.start_new_thread
+    if isinstance(start, BuiltinFunctionType):
+        return start
+    try:
+        from gevent.monkey import get_original
+    except ImportError:
+        return None
+    original: Callable[[Callable[[], None], tuple[()]], int] = get_original(
+        "_thread", "start_new_thread"
     )
-    thread.start()
-    thread.join()
-    return stack if proved and proved[0] else None
+    return original

@@ -14,8 +14,11 @@ import os
 import re
 import sys
 import threading
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from omnipkg_meta.errors import SharedModuleWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +26,17 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["CLAIMED", "MAIN", "Realm", "adopting", "loaded", "normalize", "realm_of"]
+__all__ = [
+    "CLAIMED",
+    "MAIN",
+    "Realm",
+    "adopting",
+    "after_fork",
+    "loaded",
+    "main_path",
+    "normalize",
+    "realm_of",
+]
 
 #: Top-level import names that a realm other than main provides.  Only ever grows.
 CLAIMED: set[str] = set()
@@ -124,7 +137,20 @@ class Realm:
 MAIN = Realm(bubble=None, directories=(), import_names={}, distributions={})
 
 _realms: dict[Bubble | tuple[Bubble, frozenset[str]], Realm] = {}
-_lock = threading.Lock()
+# Re-entrant: a signal handler may enter a scope while its thread is in here.
+_lock = threading.RLock()
+
+
+def after_fork() -> None:
+    """Make the lock new in a forked child, where another thread's hold on it never ends."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+
+
+def main_path() -> list[str]:
+    """Return ``sys.path`` without what is no text there, which ``PathFinder`` passes over too."""
+    entries: list[object] = [*sys.path]
+    return [entry for entry in entries if isinstance(entry, str)]
 
 
 def loaded() -> list[Realm]:
@@ -143,12 +169,19 @@ def realm_of(bubble: Bubble) -> Realm:
             realm = Realm(
                 bubble=bubble,
                 directories=[str(bubble.site_packages)],
-                import_names=bubble.import_names,
+                # As in any environment, the standard library stands before what is
+                # installed: old packages drag in copies of what has long become a
+                # part of it (argparse, contextvars, enum34).
+                import_names={
+                    name: owners
+                    for name, owners in bubble.import_names.items()
+                    if name not in sys.stdlib_module_names
+                },
                 distributions=bubble.distributions,
             )
-            for top in realm.provided & _ONE_PER_PROCESS:
-                _serve_from_newest(realm, top)
             _realms[bubble] = realm
+            for top in realm.provided & _ONE_PER_PROCESS:
+                _share(top)
         return _realms[bubble]
 
 
@@ -174,16 +207,31 @@ def adopting(bubble: Bubble, names: Iterable[str]) -> Realm:
         return _realms[key]
 
 
-def _serve_from_newest(realm: Realm, top: str) -> None:
-    """Let the newest copy of a module that must be one per process serve this realm."""
-    (name, *_) = realm.import_names[top]
-    best, best_version = realm, _release(realm.distributions[name])
-    for other in (MAIN, *_realms.values()):
-        version = _version_in_main(name) if other is MAIN else other.distributions.get(name)
-        if version and _release(version) >= best_version:
-            best, best_version = other, _release(version)
-    if best is not realm:
+def _share(top: str) -> None:
+    """Choose whose copy of a module that must be one per process serves all realms.
+
+    The newest, as long as none is loaded; then the one that is.
+    """
+    holders = [realm for realm in _realms.values() if top in realm.provided and not realm.adopts]
+    (name, *_) = holders[0].import_names[top]
+    versions = {realm: realm.distributions[name] for realm in holders}
+    if (in_main := _version_in_main(name)) is not None:
+        versions[MAIN] = in_main
+    best = max(versions, key=lambda realm: (_release(versions[realm]), realm is MAIN))
+    # The storage itself is asked: the view would depend on who asks.
+    if top in MAIN.modules or dict.__contains__(sys.modules, top):
+        best = MAIN
+    best = next((realm for realm in holders if top in realm.modules), best)
+    for realm in holders:
         realm._elsewhere[top] = best
+        if best in versions and _release(versions[best]) < _release(versions[realm]):
+            warnings.warn(
+                f"{top} {versions[best]} is loaded already, and there can be one per process: it "
+                f"serves {realm.bubble!r} too, which was made with {versions[realm]}. "
+                "Enter the scope with the newest one first.",
+                SharedModuleWarning,
+                stacklevel=2,
+            )
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -193,7 +241,7 @@ def _release(version: str) -> tuple[int, ...]:
 def _version_in_main(name: str) -> str | None:
     from importlib.metadata import DistributionFinder, MetadataPathFinder
 
-    context = DistributionFinder.Context(name=name, path=sys.path)
+    context = DistributionFinder.Context(name=name, path=main_path())
     for distribution in MetadataPathFinder.find_distributions(context):
         return distribution.version
     return None

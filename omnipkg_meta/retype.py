@@ -15,7 +15,7 @@ from typing import Any
 
 from omnipkg_meta.errors import HookError
 
-__all__ = ["prove", "set_type"]
+__all__ = ["interpreters_modules", "prove", "set_type"]
 
 
 def set_type(target: dict[Any, Any], new: type[dict[Any, Any]]) -> None:
@@ -72,3 +72,15 @@ def prove(*types: type[dict[Any, Any]]) -> None:
         raise HookError(
             "The type of sys.modules cannot be changed: the change had no effect on a dict."
         )
+
+
+def interpreters_modules() -> object:
+    """Return the interpreter's own dict of modules (``PyImport_GetModuleDict``)."""
+    import ctypes
+
+    # A prototype of our own: ``ctypes.pythonapi`` is everybody's.
+    get = ctypes.PYFUNCTYPE(ctypes.py_object)(("PyImport_GetModuleDict", ctypes.pythonapi))
+    # The C function gives a borrowed reference, and ctypes takes an owned one.
+    found: object = get()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(found))
+    return found

@@ -64,7 +64,7 @@ class Scope:
         *,
         install: bool | None,
         adopt: tuple[str, ...],
-        store: Store | None,
+        store: Store | str | os.PathLike[str] | None,
     ) -> None:
         self.sources = sources
         self._adopt = adopt
@@ -72,7 +72,8 @@ class Scope:
         self._store = store
         self._realms: tuple[Realm, ...] = ()
         self._outermost: Activation | None = None
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may enter the scope that its thread is preparing.
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         arguments = [*map(repr, self.sources)]
@@ -230,18 +231,26 @@ def _forget_hooks() -> None:
     _prepared.clear()
 
 
+def _renew_locks() -> None:
+    global _overlay_lock  # noqa: PLW0603
+    _overlay_lock = threading.RLock()
+    for scope in list(_scopes.values()):
+        scope._lock = threading.RLock()
+
+
 hooks.ON_UNINSTALL.append(_forget_hooks)
+hooks.AFTER_FORK.append(_renew_locks)
 
 
 def claim(realm: Realm) -> None:
     """Make the names that a realm provides claimed names."""
-    asking.forget()
     for one in realm.chain():
         modules.claim(one.provided)
+    asking.forget()
 
 
 def _realms_for(
-    sources: Sequence[Source], *, install: bool | None, store: Store | None
+    sources: Sequence[Source], *, install: bool | None, store: Store | str | os.PathLike[str] | None
 ) -> list[Realm]:
     requirements: list[str] = []
     realms: list[Realm] = []
@@ -264,14 +273,14 @@ def _adopted(realm: Realm, names: tuple[str, ...]) -> Realm:
 
 
 def _bubble_for(
-    requirements: list[str], *, install: bool | None, store: Store | None
+    requirements: list[str], *, install: bool | None, store: Store | str | os.PathLike[str] | None
 ) -> Bubble | None:
     """Return the best bubble for requirements; None where main serves them."""
     from omnipkg_meta import config
     from omnipkg_meta.requirements import satisfied_by_main
     from omnipkg_meta.store.store import Store
 
-    store = store or Store()
+    store = store if isinstance(store, Store) else Store(store)
     bubble = store.find(requirements)
     if bubble is not None:
         return bubble
@@ -296,7 +305,7 @@ def use(
     *sources: Source,
     install: bool | None = None,
     adopt: Sequence[str] = (),
-    store: Store | None = None,
+    store: Store | str | os.PathLike[str] | None = None,
 ) -> Scope:
     """Return the scope of one or more requirements, to be entered with ``with``.
 
@@ -308,7 +317,7 @@ def use(
         adopt: top-level names of main's modules, your own for example, that are
             loaded anew inside the bubble, so that they see its versions.  Native
             modules cannot be adopted and are refused when they are imported.
-        store: the store to look in; by default the configured one.
+        store: the store to look in, or its directory; by default the configured one.
 
     Returns:
         A scope: a context manager, an async context manager, and a decorator.
@@ -318,6 +327,8 @@ def use(
         RequirementError: a requirement is malformed.
         TypeError: a source is none of these, or there is none.
     """
+    if not all(isinstance(source, (str, Main)) for source in sources):
+        _check(sources)  # before they are hashed, which has a worse message
     key = (sources, install, tuple(adopt), store, os.environ.get("OMNIPKG_META_STORE"))
     try:
         return _scopes[key]
@@ -353,7 +364,7 @@ def load(
     *sources: Source,
     name: str | None = None,
     install: bool | None = None,
-    store: Store | None = None,
+    store: Store | str | os.PathLike[str] | None = None,
 ) -> ModuleType:
     """Import a module of a bubble and return it, without a block.
 
@@ -379,7 +390,13 @@ def _import_name(scope: Scope) -> str:
     from omnipkg_meta.requirements import parse
 
     (first, *_) = scope.sources
-    wanted = parse([first])[0].name if isinstance(first, str) else None
+    asked = parse([first]) if isinstance(first, str) else ()
+    if isinstance(first, str) and not asked:
+        raise RequirementError(
+            f"{first!r} does not apply to this interpreter: its marker is false.",
+            requirement=first,
+        )
+    wanted = asked[0].name if asked else None
     bubbles = scope.bubbles
     if wanted is None or not bubbles:
         if wanted is not None:
@@ -422,13 +439,21 @@ class Handle:
     def close(self) -> None:
         """End the activation; what was imported stays imported.  May be called again."""
         with _overlay_lock:
-            OVERLAYS[0] = tuple(realm for realm in OVERLAYS[0] if realm not in self._realms)
+            left = list(OVERLAYS[0])
+            for realm in self._realms:
+                left.remove(realm)  # one of them: another handle may have the same
+            OVERLAYS[0] = tuple(left)
+            self._realms = ()
 
 
-_overlay_lock = threading.Lock()
+_overlay_lock = threading.RLock()
 
 
-def activate(*sources: Source, install: bool | None = None, store: Store | None = None) -> Handle:
+def activate(
+    *sources: Source,
+    install: bool | None = None,
+    store: Store | str | os.PathLike[str] | None = None,
+) -> Handle:
     """Lay bubbles over main for the whole process: every thread, and main's own code.
 
     Args:
@@ -442,6 +467,7 @@ def activate(*sources: Source, install: bool | None = None, store: Store | None 
     Raises:
         ActivationError: main has loaded modules of those names already.
     """
+    before = _loaded_in_main()
     _check(sources)
     realms = tuple(
         realm for realm in _realms_for(sources, install=install, store=store) if realm is not MAIN
@@ -455,12 +481,7 @@ def activate(*sources: Source, install: bool | None = None, store: Store | None 
             for top in one.provided
             if one.provider(top) is not MAIN
         }
-        already = sorted(
-            name
-            for table in (list(dict.keys(sys.modules)), list(MAIN.modules))
-            for name in table
-            if str(name).partition(".")[0] in tops
-        )
+        already = sorted(name for name in before if name.partition(".")[0] in tops)
         if already:
             raise ActivationError(
                 f"Main has loaded {_some(already)} already; "
@@ -473,6 +494,11 @@ def activate(*sources: Source, install: bool | None = None, store: Store | None 
             claim(realm)
         OVERLAYS[0] = (*realms, *OVERLAYS[0])
     return Handle(realms)
+
+
+def _loaded_in_main() -> set[str]:
+    """Return the names of main's modules; of the tables themselves, whoever asks."""
+    return {str(name) for name in (*list(dict.keys(sys.modules)), *list(MAIN.modules))}
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import omnipkg_meta as om
+from omnipkg_meta import modules
 from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -318,3 +319,48 @@ def test_any_sequence_of_operations_does_what_a_dict_for_each_side_would_do(
         with scope:
             for key in keys:
                 table.pop(key, None)
+
+
+ANSWERS: dict[str, Callable[[str, Any], bool]] = {
+    "in": lambda name, _: name in sys.modules,
+    "setdefault": lambda name, module: sys.modules.setdefault(name, sys) is module,
+    "pop": lambda name, module: sys.modules.pop(name) is module,
+    "pop with a default": lambda name, module: sys.modules.pop(name, None) is module,
+    "del": lambda name, _: operator.delitem(sys.modules, name) is None,
+    "setitem": lambda name, module: _set(name, module) and sys.modules[name] is module,
+    "update": lambda name, module: _set(name, module, update=True) and sys.modules[name] is module,
+}
+
+
+def _set(name: str, module: Any, *, update: bool = False) -> bool:
+    if update:
+        sys.modules.update({name: module})
+    else:
+        sys.modules[name] = module
+    return name not in dict.keys(sys.modules)
+
+
+@pytest.mark.parametrize("way", ANSWERS)
+def test_a_name_that_is_claimed_between_the_question_and_the_answer_is_answered_right(
+    world: World, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    name, other = world.name(), world.name()
+    world.versions(other, "1.0")
+    om.load(f"{other}==1.0")  # the hooks are in
+    world.install(world.wheel(name, "0.5"))
+    module = importlib.import_module(name)
+    assert name in dict.keys(sys.modules)
+    ask = modules.realm_for
+    asked: list[str] = []
+
+    def another_thread_claims_it(key: Any, frame: Any) -> Any:
+        answer = ask(key, frame)
+        if key == name and not asked:
+            asked.append(key)
+            modules.claim([name])
+        return answer
+
+    monkeypatch.setattr(modules, "realm_for", another_thread_claims_it)
+    assert ANSWERS[way](name, module)
+    assert name not in dict.keys(sys.modules)
+    assert (name in sys.modules) is (way not in ("pop", "pop with a default", "del"))

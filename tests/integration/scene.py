@@ -27,7 +27,16 @@ from omnipkg_meta.store.builders import find_uv
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["NUMPY", "STRICT", "Scene", "needs_compiled_pydantic_1", "needs_pandas", "once"]
+__all__ = [
+    "NUMPY",
+    "PLAIN",
+    "STRICT",
+    "Scene",
+    "needs_compiled_pydantic_1",
+    "needs_pandas",
+    "once",
+    "python_of",
+]
 
 #: A numpy that is older than main's and has wheels for this Python.
 NUMPY = (
@@ -117,17 +126,10 @@ class Scene:
             target = _site_packages(environment) / package.name
             shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__"))
             # What is there already is not written when a program runs.
-            compile_all: list[str | Path] = [
-                python_of(environment),
-                "-m",
-                "compileall",
-                "-q",
-                target,
-            ]
-            _run(compile_all, self.variables())
+            _run((python_of(environment), "-m", "compileall", "-q", target), self.variables())
         for requirements in BUBBLES:
-            install: list[str | Path] = [python_of(self.main), "-m", "omnipkg_meta", "install"]
-            _run([*install, *requirements], self.variables(builds=True))
+            command = (python_of(self.main), "-m", "omnipkg_meta", "install", *requirements)
+            _run(command, self.variables(builds=True))
 
     def make_environment(self, path: Path, *requirements: str) -> None:
         """Make a virtual environment, with uv where it is and pip where it is not."""

@@ -214,7 +214,7 @@ def test_distributions_show_the_bubbles_version_once_and_mains_not_at_all(
                 "file": str(library.distribution("rich").locate_file("rich/__init__.py")),
                 "pygments": [str(each.locate_file("")) for each in by_name["pygments"]],
                 "scripts": [str(each.dist.locate_file("")) for each in scripts],
-                "owners": [owners["rich"], owners["pygments"]],
+                "owners": [owners.get("rich"), owners.get("pygments")],
                 "numpy": [each.version for each in by_name["numpy"]],
             }
 
@@ -233,7 +233,11 @@ def test_distributions_show_the_bubbles_version_once_and_mains_not_at_all(
     assert inside["file"] == str(site_packages / "rich" / "__init__.py")
     assert [path.rstrip("/") for path in inside["pygments"]] == [str(site_packages)]
     assert [path.rstrip("/") for path in inside["scripts"]] == [str(site_packages)]
-    assert inside["owners"] == [["rich"], ["Pygments"]]
+    if library == "importlib.metadata" and sys.version_info < (3, 11):
+        # Before 3.11 it knew only distributions with a top_level.txt.
+        assert inside["owners"] == outside["owners"]
+    else:
+        assert inside["owners"] == [["rich"], ["Pygments"]]
     assert len(outside["pygments"]) == len(outside["scripts"]) == 1
     # What the bubble does not hold is main's, inside as well.
     assert inside["numpy"] == outside["numpy"] != []
@@ -320,7 +324,7 @@ def test_mains_modules_keep_their_identity_and_refer_to_no_bubble(
                     todo += [*thing.keys(), *thing.values()]
                 elif isinstance(thing, (list, tuple, set, frozenset)):
                     todo += thing
-                elif isinstance(thing, type):
+                elif issubclass(type(thing), type):  # on 3.10 list[int] is an "instance" of type
                     if thing.__module__.partition(".")[0] in packages:
                         todo += [*vars(thing).values(), *thing.__mro__, *type.__subclasses__(thing)]
                 elif type(thing).__module__.partition(".")[0] in packages:
@@ -657,7 +661,9 @@ def test_the_interpreter_is_as_it_was_after_uninstalling_and_at_exit(
         with OLD, OLDER:
             import rich.markdown, rich.progress
             kept = rich.progress.Progress
-        threading.Thread(target=OLD(seen)).start()
+        thread = threading.Thread(target=OLD(seen))
+        thread.start()
+        thread.join()
         if sys.argv[1] == "uninstall":
             om.uninstall_hooks()
             report()

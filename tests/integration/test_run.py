@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.scene import NUMPY
+from tests.integration.scene import NUMPY, python_of
 
 if TYPE_CHECKING:
     import subprocess
@@ -280,18 +280,18 @@ def test_children_of_the_program_inherit_the_bubble(scene: Scene, program: Progr
 
 
 def test_a_child_in_an_environment_without_the_library_runs_undisturbed(
-    scene: Scene, program: Program
+    scene: Scene, plain: Path, program: Program
 ) -> None:
     script = program(
         """
         import subprocess, sys
-        code = "import sys; print(sys.prefix == sys.base_prefix, 'omnipkg_meta' in sys.modules)"
-        subprocess.run([sys._base_executable, *sys.argv[1:], "-c", code], check=True)
+        code = "import sys; print('omnipkg_meta' in sys.modules, type(sys.modules) is dict)"
+        subprocess.run([*sys.argv[1:], "-c", code], check=True)
         """
     )
-    for flag in ("-s", "-I"):
-        done = scene.run(*RUN, script, flag)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "True False\n", "")
+    for flag in ("-s", "-I", "-S"):
+        done = scene.run(*RUN, script, python_of(plain), flag)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "False True\n", "")
 
 
 def test_a_program_may_bring_a_packaging_that_is_too_old_for_this_library(
