@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from omnipkg_meta.hooks import uninstall as uninstall_hooks
-    from omnipkg_meta.scope import activate, current, load, main, use
+    from omnipkg_meta.overlay import activate
+    from omnipkg_meta.scope import current, install, load, use
+    from omnipkg_meta.sources import main
     from omnipkg_meta.store.bubble import Bubble
-    from omnipkg_meta.store.build import install
     from omnipkg_meta.store.store import Store
 
 __all__ = [
@@ -44,11 +45,11 @@ __all__ = [
 _HOMES = {
     "Bubble": ("omnipkg_meta.store.bubble", "Bubble"),
     "Store": ("omnipkg_meta.store.store", "Store"),
-    "activate": ("omnipkg_meta.scope", "activate"),
+    "activate": ("omnipkg_meta.overlay", "activate"),
     "current": ("omnipkg_meta.scope", "current"),
-    "install": ("omnipkg_meta.store.build", "install"),
+    "install": ("omnipkg_meta.scope", "install"),
     "load": ("omnipkg_meta.scope", "load"),
-    "main": ("omnipkg_meta.scope", "main"),
+    "main": ("omnipkg_meta.sources", "main"),
     "uninstall_hooks": ("omnipkg_meta.hooks", "uninstall"),
     "use": ("omnipkg_meta.scope", "use"),
 }

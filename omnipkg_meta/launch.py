@@ -64,7 +64,7 @@ def activate_from_environment() -> None:
     Called while ``site`` is imported, where an exception would be printed and
     forgotten: the program would run with main's versions.
     """
-    from omnipkg_meta.scope import activate
+    from omnipkg_meta.overlay import activate
     from omnipkg_meta.store.bubble import Bubble
 
     paths = [path for path in os.environ.get(_ACTIVE, "").split(os.pathsep) if path]
@@ -90,7 +90,7 @@ def main(bubble: str | os.PathLike[str], target: str) -> Any:
     Returns:
         What the entry point returns, for ``sys.exit``.
     """
-    from omnipkg_meta.scope import activate
+    from omnipkg_meta.overlay import activate
     from omnipkg_meta.store.bubble import Bubble
 
     try:

@@ -20,13 +20,13 @@ import functools
 import importlib._bootstrap
 import sys
 import threading
-import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from omnipkg_meta import surprise
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS
 from omnipkg_meta.asking import IMPORT_NAME, KINDS, MAINS, decision, who
-from omnipkg_meta.errors import HookError, MainModuleWarning
+from omnipkg_meta.errors import HookError
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Rule, in_scope
 from omnipkg_meta.retype import interpreters_modules, prove, set_type
@@ -73,37 +73,8 @@ def realm_for(name: object, frame: FrameType | None) -> Realm | None:
 def _decide(top: str, asker: Asker) -> Decision:
     found = decision(top, asker)
     if found.rule is Rule.MAIN:
-        _warn(top, asker)
+        surprise.warn(top, asker)
     return found
-
-
-def _warn(top: str, asker: Asker) -> None:
-    """Say that a module of main got main's although the scope that imported it provides the name.
-
-    Only where it surprises: code of an installed distribution that declares
-    what it asks for was answered by the home rule and does not come here.
-    """
-    activation = _current()
-    if activation is None or activation.hidden is None or asker.frame is None:
-        return
-    realm = in_scope(top, activation.hidden)
-    if realm is None or realm is MAIN or (asker.module, top) in _warned:
-        return
-    _warned.add((asker.module, top))
-    module = asker.module or "__main__"
-    warnings.warn_explicit(
-        f"{module!r} was first imported inside a scope of {realm.bubble!r} and asked for {top!r}. "
-        f"It belongs to main, so it is bound to main's {top!r} for ever. "
-        "Import it before the scope, or load it inside the bubble: "
-        f'use(..., adopt=["{module.partition(".")[0]}"]).',
-        MainModuleWarning,
-        asker.file,
-        asker.frame.f_lineno,
-        registry=asker.frame.f_globals.setdefault("__warningregistry__", {}),
-    )
-
-
-_warned: set[tuple[str, str]] = set()
 
 
 class RealmModules(dict):  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""Scopes: ``use``, ``load``, ``activate``, and what is active now.
+"""Scopes: ``use``, ``load``, ``install``, and what is active now.
 
 A scope is found once (which bubble serves the requirements) and entered as
 often as wished, from any thread and task, also nested in itself: it keeps no
@@ -13,13 +13,14 @@ import inspect
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import WeakSet
 
-from omnipkg_meta import activation, asking, hooks, modules
-from omnipkg_meta.activation import CURRENT, OVERLAYS, Activation
-from omnipkg_meta.errors import ActivationError, RequirementError
-from omnipkg_meta.realm import MAIN, Realm, adopting, normalize, realm_of
+from omnipkg_meta import activation, hooks
+from omnipkg_meta.activation import CURRENT, Activation
+from omnipkg_meta.errors import RequirementError
+from omnipkg_meta.realm import Realm, normalize
+from omnipkg_meta.sources import Main, Source, adopted, check, claim, main, realms_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -28,27 +29,11 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
-__all__ = ["Handle", "Main", "Scope", "activate", "current", "forget", "load", "main", "use"]
+__all__ = ["Scope", "current", "install", "load", "use"]
 
 _get = CURRENT.get
 _set = CURRENT.set
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
-
-
-class Main:
-    """The main environment, usable wherever a bubble is: ``use(om.main)``."""
-
-    def __repr__(self) -> str:
-        return "<the main environment>"
-
-    def __reduce__(self) -> str:
-        return "main"
-
-
-main = Main()
-
-#: What ``use`` accepts: a PEP 508 requirement, a bubble, or main.
-Source = Union[str, "Bubble", Main]
 
 
 class Scope:
@@ -211,8 +196,8 @@ class Scope:
         with self._lock:
             if self._outermost is None:
                 if not self._realms:
-                    found = _realms_for(self.sources, install=self._install, store=self._store)
-                    self._realms = tuple(_adopted(realm, self._adopt) for realm in found)
+                    found = realms_for(self.sources, install=self._install, store=self._store)
+                    self._realms = tuple(adopted(realm, self._adopt) for realm in found)
                 hooks.install()
                 for realm in self._realms:
                     claim(realm)
@@ -232,8 +217,6 @@ def _forget_hooks() -> None:
 
 
 def _renew_locks() -> None:
-    global _overlay_lock  # noqa: PLW0603
-    _overlay_lock = threading.RLock()
     for scope in list(_scopes.values()):
         scope._lock = threading.RLock()
 
@@ -242,63 +225,51 @@ hooks.ON_UNINSTALL.append(_forget_hooks)
 hooks.AFTER_FORK.append(_renew_locks)
 
 
-def claim(realm: Realm) -> None:
-    """Make the names that a realm provides claimed names."""
-    for one in realm.chain():
-        modules.claim(one.provided)
-    asking.forget()
-
-
-def _realms_for(
-    sources: Sequence[Source], *, install: bool | None, store: Store | str | os.PathLike[str] | None
-) -> list[Realm]:
-    requirements: list[str] = []
-    realms: list[Realm] = []
-    for source in sources:
-        if isinstance(source, Main):
-            realms.append(MAIN)
-        elif isinstance(source, str):
-            requirements.append(source)
-        else:
-            realms.append(realm_of(source))
-    if requirements:
-        bubble = _bubble_for(requirements, install=install, store=store)
-        realms.insert(0, MAIN if bubble is None else realm_of(bubble))
-    return realms
-
-
-def _adopted(realm: Realm, names: tuple[str, ...]) -> Realm:
-    # Where main serves, main's modules are as wanted already.
-    return adopting(realm.bubble, names) if names and realm.bubble is not None else realm
-
-
-def _bubble_for(
-    requirements: list[str], *, install: bool | None, store: Store | str | os.PathLike[str] | None
-) -> Bubble | None:
-    """Return the best bubble for requirements; None where main serves them."""
-    from omnipkg_meta import config
-    from omnipkg_meta.requirements import satisfied_by_main
-    from omnipkg_meta.store.store import Store
-
-    store = store if isinstance(store, Store) else Store(store)
-    bubble = store.find(requirements)
-    if bubble is not None:
-        return bubble
-    if satisfied_by_main(requirements):
-        return None
-    if config.install_missing() if install is None else install:
-        from omnipkg_meta.store.build import install as build
-
-        return build(requirements, store=store)
-    return store.require(requirements)
-
-
 _scopes: dict[Any, Scope] = {}
 
 
-def forget() -> None:
-    """Forget which bubbles served which requirements; called when one was installed."""
-    _scopes.clear()
+def install(
+    *requirements: str,
+    store: Store | str | os.PathLike[str] | None = None,
+    builder: str | None = None,
+    index_options: Sequence[str] = (),
+    allow_build: bool = False,
+    reinstall: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Bubble:
+    """Make a bubble for requirements, resolved together, and return it.
+
+    One that was made for the very same requirements is returned as it is.
+
+    Args:
+        requirements: PEP 508 strings, or paths of wheels.
+        store: the store to build in, or its directory; by default the configured one.
+        builder: ``"uv"`` or ``"pip"``; by default uv where it is there, else pip.
+        index_options: options of the index, as pip spells them, for example
+            ``["--index-url", "https://..."]``.
+        allow_build: allow source distributions; building one runs its code.
+        reinstall: make it afresh even if it is there.
+        progress: called with a few words whenever something new begins.
+
+    Raises:
+        RequirementError: a requirement is malformed.
+        BuildError: the requirements cannot be resolved, downloaded or installed.
+        StoreError: the store cannot be written.
+    """
+    from omnipkg_meta.store.build import install as build
+    from omnipkg_meta.store.store import Store
+
+    bubble = build(
+        requirements,
+        store=store if isinstance(store, Store) else Store(store),
+        builder=builder,
+        index_options=index_options,
+        allow_build=allow_build,
+        reinstall=reinstall,
+        progress=progress,
+    )
+    _scopes.clear()  # the new bubble may serve better what was asked before
+    return bubble
 
 
 def use(
@@ -328,36 +299,17 @@ def use(
         TypeError: a source is none of these, or there is none.
     """
     if not all(isinstance(source, (str, Main)) for source in sources):
-        _check(sources)  # before they are hashed, which has a worse message
+        check(sources)  # before they are hashed, which has a worse message
     key = (sources, install, tuple(adopt), store, os.environ.get("OMNIPKG_META_STORE"))
     try:
         return _scopes[key]
     except KeyError:
         pass
-    _check(sources)
+    check(sources)
     if isinstance(adopt, str) or not all(str(name).isidentifier() for name in adopt):
         raise TypeError(f"adopt takes a list of top-level module names, not {adopt!r}")
     made = Scope(sources, install=install, adopt=tuple(adopt), store=store)
     return _scopes.setdefault(key, made)
-
-
-def _check(sources: Sequence[object]) -> None:
-    from omnipkg_meta.store.bubble import Bubble
-
-    if not sources:
-        raise TypeError("use() needs at least one requirement, bubble, or om.main")
-    texts = []
-    for source in sources:
-        if isinstance(source, str):
-            texts.append(source)
-        elif not isinstance(source, (Bubble, Main)):
-            raise TypeError(
-                f"a requirement is a str, a Bubble or om.main, not {type(source).__name__}"
-            )
-    if texts:
-        from omnipkg_meta.requirements import parse
-
-        parse(texts)
 
 
 def load(
@@ -418,92 +370,6 @@ def _import_name(scope: Scope) -> str:
         requirement=str(first),
         tip=f'say which one: load({first!r}, name="{min(names, default="module")}")',
     )
-
-
-class Handle:
-    """An activation for the whole process, ended by ``close()``; also a context manager."""
-
-    def __init__(self, realms: tuple[Realm, ...]) -> None:
-        self._realms = realms
-
-    def __repr__(self) -> str:
-        bubbles = ", ".join(repr(realm.bubble) for realm in self._realms)
-        return f"<active for the whole process: {bubbles}>"
-
-    def __enter__(self) -> Handle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the activation; what was imported stays imported.  May be called again."""
-        with _overlay_lock:
-            left = list(OVERLAYS[0])
-            for realm in self._realms:
-                left.remove(realm)  # one of them: another handle may have the same
-            OVERLAYS[0] = tuple(left)
-            self._realms = ()
-
-
-_overlay_lock = threading.RLock()
-
-
-def activate(
-    *sources: Source,
-    install: bool | None = None,
-    store: Store | str | os.PathLike[str] | None = None,
-) -> Handle:
-    """Lay bubbles over main for the whole process: every thread, and main's own code.
-
-    Args:
-        sources: as for :func:`use`.
-        install: as for :func:`use`.
-        store: as for :func:`use`.
-
-    Returns:
-        A handle whose ``close()`` ends it.
-
-    Raises:
-        ActivationError: main has loaded modules of those names already.
-    """
-    before = _loaded_in_main()
-    _check(sources)
-    realms = tuple(
-        realm for realm in _realms_for(sources, install=install, store=store) if realm is not MAIN
-    )
-    hooks.install()
-    with _overlay_lock:
-        tops = {
-            top
-            for realm in realms
-            for one in realm.chain()
-            for top in one.provided
-            if one.provider(top) is not MAIN
-        }
-        already = sorted(name for name in before if name.partition(".")[0] in tops)
-        if already:
-            raise ActivationError(
-                f"Main has loaded {_some(already)} already; "
-                "a bubble cannot be laid over it any more.",
-                modules=already,
-                tip="activate before the first import, "
-                "or start the program with: omnipkg-meta run --with ... script.py",
-            )
-        for realm in realms:
-            claim(realm)
-        OVERLAYS[0] = (*realms, *OVERLAYS[0])
-    return Handle(realms)
-
-
-def _loaded_in_main() -> set[str]:
-    """Return the names of main's modules; of the tables themselves, whoever asks."""
-    return {str(name) for name in (*list(dict.keys(sys.modules)), *list(MAIN.modules))}
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def current() -> Scope | Main:

@@ -256,7 +256,7 @@ def _uv() -> str | None:
     return None if config.builder() == "pip" else find_uv()
 
 
-def _run(command: Sequence[str | Path], variables: Mapping[str, str]) -> None:
+def _run(command: Sequence[object], variables: Mapping[str, str]) -> None:
     done = subprocess.run(
         [str(word) for word in command],
         stdin=subprocess.DEVNULL,
