@@ -223,19 +223,10 @@ class Bench:
 
     def _environment(self, name: str, *requirements: str) -> Path:
         path = self._directory / name
-        subprocess.run(["uv", "venv", "-q", "--python", sys.executable, path], check=True)
         python = path / ("Scripts" if os.name == "nt" else "bin") / "python"
-        install = [
-            "uv",
-            "pip",
-            "install",
-            "-q",
-            "--compile-bytecode",
-            "--python",
-            python,
-            *requirements,
-        ]
-        subprocess.run(install, check=True)
+        subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(path)], check=True)
+        install = ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", str(python)]
+        subprocess.run([*install, *requirements], check=True)
         return python
 
     def _run(self, python: Path, *arguments: str) -> str:
@@ -299,7 +290,7 @@ class Bench:
         return float(seconds)
 
     def library(self) -> Row:
-        """Time the import of this library, beside that of a small module of the standard library."""
+        """Time the import of this library, beside that of a small standard module."""
         ours, plain = [], []
         for _ in range(3 if self._quick else 25):
             ours.append(self._import_time("omnipkg_meta"))
@@ -314,7 +305,8 @@ class Bench:
     def _import_time(self, module: str) -> float:
         code = (
             f"import time; t = time.perf_counter(); import {module}; t = time.perf_counter() - t\n"
-            "import sys; assert not {'ctypes', 'asyncio', 'importlib_metadata'} & set(sys.modules); print(t)"
+            "import sys; print(t)\n"
+            "assert not {'ctypes', 'asyncio', 'importlib_metadata'} & set(sys.modules)"
         )
         return float(self._run(self._main, "-c", code))
 
@@ -340,7 +332,8 @@ def _write(file: Path, table: str) -> None:
     text: Any = file.read_text("utf-8")
     before, _, rest = text.partition("<!-- figures -->")
     _, _, after = rest.partition("<!-- /figures -->")
-    made = f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores."
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    made = f"CPython {platform.python_version()}, {machine}."
     file.write_text(
         f"{before}<!-- figures -->\n{made}\n\n{table}\n<!-- /figures -->{after}", "utf-8"
     )

@@ -118,7 +118,7 @@ class Asker(NamedTuple):
     native: bool = False
 
 
-def who(frame: FrameType | None) -> Asker:  # noqa: C901  # the walk is one thought
+def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is one thought
     """Find out who asks.
 
     Args:
@@ -139,13 +139,15 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901  # the walk is one thou
         if kind is Kind.BUBBLE:
             home = next(realm for realm in loaded() if code.co_filename.startswith(realm.prefix))
             break
-        if kind <= Kind.NAMESAKE:
+        if kind <= Kind.NAMESAKE and "__name__" in namespace:
             back = frame.f_back
-            if _has_identity(namespace) and not (back is not None and _imports(back)):
+            if back is not None and _imports(back):
                 # What an import instruction calls without importlib between is
-                # somebody's replacement of ``builtins.__import__``.
+                # somebody's replacement of ``builtins.__import__``: look further out.
+                pass
+            elif code.co_name != "<module>" or _has_identity(namespace):
                 break
-            if code.co_name == "<module>" and "__name__" in namespace:
+            else:
                 made_up.append(namespace)
         speaks_for = _SPEAKERS.get(kind)
         if speaks_for is not None and (asker := speaks_for(frame)):
@@ -167,12 +169,16 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901  # the walk is one thou
 
 
 def _has_identity(namespace: dict[str, Any]) -> bool:
-    """Tell whether a namespace is that of an imported module or of the program.
+    """Tell whether a namespace is that of an imported module or of a program.
 
-    Templates and other generated code are executed in namespaces without a
-    loader, some of them those of made-up modules; they act for their caller.
+    Otherwise its text was made into a module by whoever executes it now, as
+    template engines do.
     """
-    return namespace.get("__loader__") is not None or namespace.get("__name__") == "__main__"
+    return (
+        namespace.get("__loader__") is not None
+        or "__file__" in namespace
+        or namespace["__name__"] == "__main__"
+    )
 
 
 def _imports(frame: FrameType) -> bool:
@@ -300,10 +306,13 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         asker: who asks.
         importable: whether ``name`` is an import name.
     """
-    ourselves = asker.home is None and asker.module == "omnipkg_meta"
+    top = asker.module.partition(".")[0]
+    # This library loads its dependencies before it can lay anything over main, and
+    # goes on with these; and what is loaded of main goes on with itself.
+    settled = asker.home is None and (top == "omnipkg_meta" or (importable and name == top))
 
     def declares(asked: str) -> bool:
-        if ourselves or (importable and asked == asker.module.partition(".")[0]):
+        if settled:
             return True
         if not asker.file or kind_of(asker.file) is not Kind.INSTALLED:
             return False
@@ -315,8 +324,6 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         declares=declares,
         pins=pins_of(asker.module, PINS) if PINS else (),
         activation=CURRENT.get(),
-        # This library has loaded its dependencies before it could lay anything over
-        # main, and goes on with these.
-        overlays=() if ourselves else OVERLAYS[0],
+        overlays=() if settled else OVERLAYS[0],
         provider=Realm.provider if importable else Realm.distribution_provider,
     )

@@ -173,7 +173,9 @@ class NativeStack:
         # start a run of its own on Python 3.10.
         if careful:
             addresses: list[int | None] = []
-            self._unwind(self._stepper(runs, addresses), None)
+            # Where there is no outer frame, the last run is the base of the stack, or
+            # of the greenlet: no further.
+            self._unwind(self._stepper(runs + (outer is not None), addresses), None)
             return self._libraries_in(addresses, runs)[0]
         for depth in _DEPTHS:
             buffer = self._buffers[depth]()
@@ -208,9 +210,8 @@ class NativeStack:
             frame = back
         return runs + (frame is not outer)
 
-    def _stepper(self, runs: int, addresses: list[int | None]) -> Any:
-        """Return a callback that notes the address of each frame until it has seen enough."""
-        left = runs + 1
+    def _stepper(self, left: int, addresses: list[int | None]) -> Any:
+        """Return a callback that notes the address of each frame until so many runs are seen."""
 
         def step(context: int | None, _: int | None) -> int:
             nonlocal left

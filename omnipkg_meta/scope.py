@@ -20,7 +20,16 @@ from omnipkg_meta import activation, hooks
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.errors import RequirementError
 from omnipkg_meta.realm import Realm, normalize
-from omnipkg_meta.sources import Main, Source, adopted, check, claim, main, realms_for
+from omnipkg_meta.sources import (
+    Main,
+    Source,
+    adopted,
+    check,
+    check_adopted,
+    claim,
+    main,
+    realms_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -295,7 +304,7 @@ def use(
         The same one for the same arguments.
 
     Raises:
-        RequirementError: a requirement is malformed.
+        RequirementError: a requirement is malformed, or a name cannot be adopted.
         TypeError: a source is none of these, or there is none.
     """
     if not all(isinstance(source, (str, Main)) for source in sources):
@@ -306,8 +315,7 @@ def use(
     except KeyError:
         pass
     check(sources)
-    if isinstance(adopt, str) or not all(str(name).isidentifier() for name in adopt):
-        raise TypeError(f"adopt takes a list of top-level module names, not {adopt!r}")
+    check_adopted(adopt)
     made = Scope(sources, install=install, adopt=tuple(adopt), store=store)
     return _scopes.setdefault(key, made)
 

@@ -6,9 +6,11 @@ is found for requirements.  It must not know when a scope is entered.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Union
 
 from omnipkg_meta import asking, modules
+from omnipkg_meta.errors import RequirementError
 from omnipkg_meta.realm import MAIN, Realm, adopting, realm_of
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
-__all__ = ["Main", "Source", "adopted", "check", "claim", "main", "realms_for"]
+__all__ = ["Main", "Source", "adopted", "check", "check_adopted", "claim", "main", "realms_for"]
 
 
 class Main:
@@ -72,7 +74,17 @@ def adopted(realm: Realm, names: tuple[str, ...]) -> Realm:
     """Return the realm in which names of main are adopted by a bubble.
 
     Where main serves, its modules are as wanted already.
+
+    Raises:
+        RequirementError: the bubble provides one of the names itself.
     """
+    for name in names:
+        if name in realm.provided:
+            raise RequirementError(
+                f"{name!r} cannot be adopted: {realm.bubble!r} provides it.",
+                requirement=name,
+                tip="leave it out of adopt=",
+            )
     return adopting(realm.bubble, names) if names and realm.bubble is not None else realm
 
 
@@ -95,6 +107,23 @@ def _bubble_for(
 
         return build(requirements, store=store)
     return store.require(requirements)
+
+
+def check_adopted(names: Sequence[str]) -> None:
+    """Refuse what cannot be adopted whatever the bubble.
+
+    Raises:
+        TypeError: it is not a list of top-level names.
+        RequirementError: a name is that of the standard library, the program, or this library.
+    """
+    if isinstance(names, str) or not all(str(name).isidentifier() for name in names):
+        raise TypeError(f"adopt takes a list of top-level module names, not {names!r}")
+    for name in names:
+        if name in sys.stdlib_module_names or name in ("__main__", "omnipkg_meta"):
+            raise RequirementError(
+                f"{name!r} cannot be adopted: there is one of it in a process.",
+                requirement=name,
+            )
 
 
 def check(sources: Sequence[object]) -> None:

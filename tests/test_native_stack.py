@@ -19,7 +19,6 @@ from tests.worlds import World, world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
 
 _reader = native_stack.reader()
 pytestmark = pytest.mark.skipif(_reader is None, reason="the C stack cannot be read here")

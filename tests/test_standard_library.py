@@ -199,8 +199,9 @@ def test_code_that_a_bubble_compiles_into_a_module_of_its_own_is_at_home_in_the_
 
         def template():
             module = types.ModuleType("a_template")
-            text = "def render():\\n    import {engine}\\n    return {engine}.__version__\\n"
-            exec(compile(text + "loaded = render()\\n", "<template>", "exec"), vars(module))
+            text = "import {engine}\\nloaded = {engine}.__version__\\n"
+            text += "def render():\\n    import {engine}\\n    return {engine}.__version__\\n"
+            exec(compile(text, "<template>", "exec"), vars(module))
             return module
         """
     world.versions(engine, "1.0", main="0.5", files={f"{engine}.py": text})

@@ -331,8 +331,6 @@ def test_the_table_can_be_read_whole_while_others_import(world: World) -> None:
                 sys.modules[f"{name}_{turn % 10}"] = sys
         finally:
             done.set()
-            for turn in range(10):
-                sys.modules.pop(f"{name}_{turn}", None)
 
     def read() -> set[str]:
         versions = set()
@@ -343,3 +341,5 @@ def test_the_table_can_be_read_whole_while_others_import(world: World) -> None:
         return versions
 
     assert together(load, read)[1] <= {"0.5"}
+    for turn in range(10):
+        del sys.modules[f"{name}_{turn}"]

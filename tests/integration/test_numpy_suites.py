@@ -46,7 +46,9 @@ def test_numpys_own_tests_give_the_same_counts_as_in_a_plain_environment(
         import omnipkg_meta as om
         import pytest
 
-        with om.use({NUMPY!r}):
+        # Together with hypothesis, which makes arrays for some of the tests: main's
+        # hypothesis was installed with main's numpy, and answers to that one.
+        with om.use({NUMPY!r}, "hypothesis", install=True):
             sys.exit(pytest.main(sys.argv[1:]))
         """,
     )
