@@ -15,7 +15,7 @@ import importlib.util
 import os
 import sys
 from dis import opmap
-from types import ModuleType
+from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta import declared, native_stack
@@ -33,6 +33,17 @@ __all__ = ["IMPORT_NAME", "KINDS", "MAINS", "Asker", "Kind", "decision", "forget
 #: for an attribute, which native code may answer by an import of its own.
 IMPORT_NAME = opmap["IMPORT_NAME"]
 _EXTENDED_ARG = opmap["EXTENDED_ARG"]
+
+#: Instructions that touch a name, and so load what a lazy import left for later.
+#: Native code never imports within them: a Python ``__getattr__`` has a frame.
+_TOUCHES = (
+    frozenset(
+        opmap[name]
+        for name in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR", "LOAD_FROM_DICT_OR_GLOBALS")
+    )
+    if sys.version_info >= (3, 15)
+    else frozenset()
+)
 
 _OUR_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _STANDARD_LIBRARY = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
@@ -109,6 +120,7 @@ class Asker(NamedTuple):
         file: the file of the asking code.
         frame: the frame that was found to ask, if any.
         native: whether somebody else asks than the code of that frame.
+        late: whether the import statement stands elsewhere, and was lazy (PEP 810).
     """
 
     home: Realm | None
@@ -116,6 +128,7 @@ class Asker(NamedTuple):
     file: str
     frame: FrameType | None
     native: bool = False
+    late: bool = False
 
 
 def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is one thought
@@ -140,11 +153,8 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
             home = next(realm for realm in loaded() if code.co_filename.startswith(realm.prefix))
             break
         if kind <= Kind.NAMESAKE and "__name__" in namespace:
-            back = frame.f_back
-            if back is not None and _imports(back):
-                # What an import instruction calls without importlib between is
-                # somebody's replacement of ``builtins.__import__``: look further out.
-                pass
+            if _replaces_import(frame):
+                pass  # it acts for the import statement: look further out
             elif code.co_name != "<module>" or _has_identity(namespace):
                 break
             else:
@@ -165,7 +175,25 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         return asker
     if frame is None:
         return Asker(None, "", "", None)
-    return Asker(home, _module_name(frame.f_globals), frame.f_code.co_filename, frame)
+    late = bool(_TOUCHES) and home is None and _instruction(frame) in _TOUCHES
+    module = _module_name(frame.f_globals)
+    return Asker(home, module, frame.f_code.co_filename, frame, late=late)
+
+
+def _replaces_import(frame: FrameType) -> bool:
+    """Tell whether a frame is part of somebody's replacement of ``builtins.__import__``.
+
+    An import instruction called it, through the standard library perhaps (``mock``).
+    """
+    if isinstance(frame.f_builtins.get("__import__"), BuiltinFunctionType):
+        return False
+    back = frame.f_back
+    while back is not None and not _imports(back):
+        file = back.f_code.co_filename
+        if kind_of(file) is not Kind.TRANSPARENT or file.startswith("<frozen importlib"):
+            return False
+        back = back.f_back
+    return back is not None
 
 
 def _has_identity(namespace: dict[str, Any]) -> bool:
@@ -183,14 +211,19 @@ def _has_identity(namespace: dict[str, Any]) -> bool:
 
 def _imports(frame: FrameType) -> bool:
     """Tell whether a frame is executing an import instruction."""
+    return _instruction(frame) == IMPORT_NAME
+
+
+def _instruction(frame: FrameType) -> int:
+    """Return the instruction that a frame is executing; -1 if it has not begun."""
     instructions = frame.f_code.co_code
     index = frame.f_lasti
     if index < 0:
-        return False
+        return -1
     # Up to 3.10 ``f_lasti`` names the first EXTENDED_ARG of an instruction.
     while instructions[index] == _EXTENDED_ARG:
         index += 2
-    return instructions[index] == IMPORT_NAME
+    return instructions[index]
 
 
 def _module_name(namespace: dict[str, Any]) -> str:
@@ -323,7 +356,7 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         home=asker.home,
         declares=declares,
         pins=pins_of(asker.module, PINS) if PINS else (),
-        activation=CURRENT.get(),
+        activation=None if asker.late else CURRENT.get(),
         overlays=() if settled else OVERLAYS[0],
         provider=Realm.provider if importable else Realm.distribution_provider,
     )

@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import environ, finder, locks, modules, realm
+from omnipkg_meta import environ, finder, lazy_imports, locks, modules, realm
 from omnipkg_meta.errors import HookError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER_FORK", "ON_UNINSTALL", "install", "installed", "uninstall"]
 
-_PARTS = (modules, locks, finder, environ)
+_PARTS = (lazy_imports, modules, locks, finder, environ)
 
 #: Called when the hooks have come out, by whoever remembers that they are in.
 ON_UNINSTALL: list[Callable[[], None]] = []
@@ -49,6 +49,8 @@ def install() -> None:
         # a generator that is closed then passes through its scope once more.
         return
     if _exiting:
+        if threading.current_thread() is not threading.main_thread():
+            raise SystemExit  # as a daemon thread ends that the interpreter leaves behind
         raise HookError(
             "The interpreter is about to exit, and the hooks have come out.",
             tip="register the exit function after the first scope: it then runs before that",

@@ -335,7 +335,10 @@ def reader() -> NativeStack | None:
         finally:
             done.release()
 
-    start(run, ())
+    try:
+        start(run, ())
+    except RuntimeError:
+        return None  # no more threads can be had, or none at all in this subinterpreter
     done.acquire()
     return stack if proved == [True] else None
 

@@ -179,9 +179,9 @@ def realm_of(bubble: Bubble) -> Realm:
                 },
                 distributions=bubble.distributions,
             )
-            _realms[bubble] = realm
             for top in realm.provided & _ONE_PER_PROCESS:
-                _share(top)
+                _share(top, realm)
+            _realms[bubble] = realm
         return _realms[bubble]
 
 
@@ -207,12 +207,13 @@ def adopting(bubble: Bubble, names: Iterable[str]) -> Realm:
         return _realms[key]
 
 
-def _share(top: str) -> None:
+def _share(top: str, new: Realm) -> None:
     """Choose whose copy of a module that must be one per process serves all realms.
 
     The newest, as long as none is loaded; then the one that is.
     """
     holders = [realm for realm in _realms.values() if top in realm.provided and not realm.adopts]
+    holders.append(new)
     (name, *_) = holders[0].import_names[top]
     versions = {realm: realm.distributions[name] for realm in holders}
     if (in_main := _version_in_main(name)) is not None:

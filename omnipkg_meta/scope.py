@@ -135,6 +135,8 @@ class Scope:
         at each ``yield`` and entered again at each resumption, so that it never
         leaks into its caller.
         """
+        if inspect.isclass(function) or not callable(function):
+            raise TypeError(f"a scope decorates functions, not {function!r}")
         if inspect.isasyncgenfunction(function):
             return functools.wraps(function)(self._around_async_generator(function))
         if inspect.iscoroutinefunction(function):
@@ -145,7 +147,16 @@ class Scope:
         @functools.wraps(function)
         def in_scope(*args: Any, **kwargs: Any) -> Any:
             with self:
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+            # A wrapper of a coroutine function or of a generator is a plain function,
+            # and the body that it stands for has not begun.
+            if inspect.iscoroutine(result):
+                return self._around_coroutine(lambda: result)()
+            if inspect.isgenerator(result):
+                return self._around_generator(lambda: result)()
+            if inspect.isasyncgen(result):
+                return self._around_async_generator(lambda: result)()
+            return result
 
         return in_scope
 

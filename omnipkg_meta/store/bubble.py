@@ -176,7 +176,8 @@ class Bubble:
             requires[name] = _strings(path, facts, "requires")
         names = _mapping(path, entry, "import_names")
         for name in names:
-            if not name.isidentifier():
+            owners = _strings(path, names, name)
+            if not name.isidentifier() or not owners or not set(owners) <= versions.keys():
                 _invalid(path, f"its manifest gives an import name {name!r}")
         scripts = _mapping(path, entry, "scripts")
         for script, target in scripts.items():

@@ -240,7 +240,7 @@ def test_verify_compares_the_manifest_with_the_metadata(
     manifest = bubble.path / "manifest.json"
     entry = json.loads(manifest.read_text())
     entry["distributions"]["leaf"]["version"] = "9.0"
-    del entry["distributions"]["other"]
+    del entry["distributions"]["other"], entry["import_names"]["other"]
     entry["id"] = "somebody-else"
     manifest.write_text(json.dumps(entry))
     changed = store.get(bubble.id)
