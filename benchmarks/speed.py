@@ -245,7 +245,7 @@ class Bench:
         program.write_text(_PROGRAM.format(setup=_SETUPS[setup], statement=statement), "utf-8")
         result = self._directory / f"{turn}.json"
         result.unlink(missing_ok=True)
-        speed = ["--fast"] if self._quick else ["-p", "7"]
+        speed = ["--fast"] if self._quick else ["-p", "4"]
         self._run(
             self._main,
             str(program),
@@ -276,7 +276,7 @@ class Bench:
         plain_code = _FIRST_PLAIN.format(module=module) + report
         bubble_code = _FIRST_BUBBLE.format(module=module, requirement=requirement) + report
         plain, ours = [], []
-        for _ in range(3 if self._quick else 25):
+        for _ in range(3 if self._quick else 15):
             plain.append(self._first(plain_python, plain_code, "plain-"))
             ours.append(self._first(self._main, bubble_code, "store"))
         return Row(
@@ -292,7 +292,7 @@ class Bench:
     def library(self) -> Row:
         """Time the import of this library, beside that of a small standard module."""
         ours, plain = [], []
-        for _ in range(3 if self._quick else 25):
+        for _ in range(3 if self._quick else 15):
             ours.append(self._import_time("omnipkg_meta"))
             plain.append(self._import_time("json"))
         return Row(

@@ -15,6 +15,7 @@ import importlib.util
 import os
 import sys
 from dis import opmap
+from importlib.machinery import ExtensionFileLoader
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,18 @@ from omnipkg_meta.resolution import Decision, decide
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["IMPORT_NAME", "KINDS", "MAINS", "Asker", "Kind", "decision", "forget", "kind_of", "who"]
+__all__ = [
+    "IMPORT_NAME",
+    "KINDS",
+    "MAINS",
+    "USERS",
+    "Asker",
+    "Kind",
+    "decision",
+    "forget",
+    "kind_of",
+    "who",
+]
 
 #: The instruction that imports on behalf of the frame that executes it
 #: (``import_name`` in ``Python/ceval.c``).  Not ``IMPORT_FROM``: that one looks
@@ -72,9 +84,27 @@ KINDS: dict[str, Kind] = {}
 MAINS: dict[str, set[str]] = {}
 
 
+#: Code file name to the namespace in which it was seen to be the user's own code, with
+#: nothing pinned and nothing laid over main: what the scope says is all there is to ask.
+USERS: dict[str, dict[str, Any]] = {}
+
+
+def remember_user(asker: Asker, frame: FrameType) -> None:
+    """Note that an import statement in a frame is asked for by the user's own code there."""
+    if (
+        asker.frame is frame
+        and not (asker.native or asker.late or PINS or OVERLAYS[0])
+        and KINDS.get(asker.file) is Kind.USER
+        and _imports(frame)
+        and _has_identity(frame.f_globals)
+    ):
+        USERS[asker.file] = frame.f_globals
+
+
 def forget() -> None:
-    """Drop what was remembered; called when a realm appears or main's packages may have changed."""
+    """Drop what was remembered; called when realms, overlays or main's packages have changed."""
     KINDS.clear()
+    USERS.clear()
     MAINS.clear()
     _native_askers.clear()
     declared.forget()
@@ -138,15 +168,27 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         frame: the nearest frame outside the code that intercepted the look-up.
     """
     passed_attributes = False
+    inner = ""
     made_up: list[dict[str, Any]] = []
     home: Realm | None = None
     while frame is not None:
         code = frame.f_code
+        kind = KINDS.get(code.co_filename)
+        if kind is Kind.TRANSPARENT:
+            # ``from package import name`` looks for an attribute first, and a
+            # compiled package may have a native ``__getattr__`` that imports.
+            if code.co_name == "_handle_fromlist" and inner != "_call_with_frames_removed":
+                passed_attributes = True
+            inner = code.co_name
+            frame = frame.f_back
+            continue
         namespace = frame.f_globals
         home = namespace.get("__realm__")
         if home is not None:
             break
-        kind = kind_of(code.co_filename)
+        if kind is None:
+            KINDS[code.co_filename] = _classify(code.co_filename)
+            continue
         if kind is Kind.OURS and _imports(frame):
             return Asker(None, "omnipkg_meta", code.co_filename, frame)
         if kind is Kind.BUBBLE:
@@ -162,9 +204,6 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         speaks_for = _SPEAKERS.get(kind)
         if speaks_for is not None and (asker := speaks_for(frame)):
             return asker
-        # ``from package import name`` looks for an attribute first, and a
-        # compiled package may have a native ``__getattr__`` that imports.
-        passed_attributes = passed_attributes or code.co_name == "_handle_fromlist"
         frame = frame.f_back
     if home is not None:
         # A module that code of a bubble makes of a text (a template engine does)
@@ -238,8 +277,6 @@ def _initialising(frame: FrameType) -> Asker | None:
     if frame.f_code.co_name not in {"create_module", "exec_module"}:
         return None
     loader = frame.f_locals.get("self")
-    from importlib.machinery import ExtensionFileLoader
-
     if not isinstance(loader, ExtensionFileLoader):
         return None
     return Asker(getattr(loader, "realm", None), loader.name, loader.path, frame, native=True)
@@ -331,6 +368,10 @@ def _native_module(library: str, directories: list[str]) -> str:
     return ""
 
 
+def _nothing(_: str) -> bool:
+    return False
+
+
 def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
     """Say which realm answers an asker, in the current context.
 
@@ -339,10 +380,20 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         asker: who asks.
         importable: whether ``name`` is an import name.
     """
+    if asker.home is not None:
+        return decide(
+            name,
+            home=asker.home,
+            declares=_nothing,
+            pins=(),
+            activation=None,
+            overlays=OVERLAYS[0],
+            provider=Realm.provider if importable else Realm.distribution_provider,
+        )
     top = asker.module.partition(".")[0]
     # This library loads its dependencies before it can lay anything over main, and
     # goes on with these; and what is loaded of main goes on with itself.
-    settled = asker.home is None and (top == "omnipkg_meta" or (importable and name == top))
+    settled = top == "omnipkg_meta" or (importable and name == top)
 
     def declares(asked: str) -> bool:
         if settled:
@@ -353,7 +404,7 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
 
     return decide(
         name,
-        home=asker.home,
+        home=None,
         declares=declares,
         pins=pins_of(asker.module, PINS) if PINS else (),
         activation=None if asker.late else CURRENT.get(),

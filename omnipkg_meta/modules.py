@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import surprise
-from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS
-from omnipkg_meta.asking import IMPORT_NAME, KINDS, MAINS, decision, who
+from omnipkg_meta.activation import CURRENT, OVERLAYS
+from omnipkg_meta.asking import IMPORT_NAME, MAINS, USERS, decision, remember_user, who
 from omnipkg_meta.errors import HookError
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Rule, in_scope
@@ -100,26 +100,17 @@ class RealmModules(dict):  # type: ignore[type-arg]
         code = frame.f_code
         if code.co_code[frame.f_lasti] == IMPORT_NAME:
             namespace = frame.f_globals
-            home = namespace.get("__realm__")
-            if home is not None:
-                module = home.modules.get(name)
+            if USERS.get(code.co_filename) is namespace:
+                activation = _current()
+                realm = MAIN if activation is None else activation.memo.get(name)
+            else:
+                realm = namespace.get("__realm__")
+                if realm is None and name in MAINS.get(code.co_filename, ()) and not OVERLAYS[0]:
+                    realm = MAIN
+            if realm is not None:
+                module = realm.modules.get(name)
                 if module is not None:
                     return module
-            elif (
-                namespace.get("__loader__") is not None or namespace.get("__name__") == "__main__"
-            ) and not OVERLAYS[0]:
-                file = code.co_filename
-                kind = KINDS.get(file)
-                realm = None
-                if kind == 0 and not PINS:  # Kind.USER
-                    activation = _current()
-                    realm = MAIN if activation is None else activation.memo.get(name)
-                elif kind == 1 and name in MAINS.get(file, ()):  # Kind.INSTALLED
-                    realm = MAIN
-                if realm is not None:
-                    module = realm.modules.get(name)
-                    if module is not None:
-                        return module
         return _missing(name, frame)
 
     def __contains__(self, name: object) -> bool:
@@ -295,6 +286,8 @@ def _missing(name: object, frame: FrameType | None) -> Any:
         before_import()
         raise KeyError(name) from None
     activation = _current()
+    if frame is not None and rule is not Rule.HOME:
+        remember_user(asker, frame)
     if rule is Rule.HOME:
         if (
             realm is MAIN
@@ -407,6 +400,7 @@ def claim(names: Iterable[str]) -> None:
             if isinstance(name, str) and name.partition(".")[0] in new:
                 MAIN.modules[name] = module
         CLAIMED.update(new)
+        _unclaimed.clear()
         sweep(MAIN)
 
 
@@ -419,9 +413,11 @@ def sweep(realm: Realm, *, loading: bool = False) -> None:
     """
     if _live is None:
         return
-    for name, module in list(dict.items(_live)):
+    for name in dict.keys(_live) - _unclaimed:
         if not _is_claimed(name):
+            _unclaimed.add(name)
             continue
+        module = dict.get(_live, name)
         owner = _owner(module)
         if owner is None:
             if _guards > loading:
@@ -430,6 +426,10 @@ def sweep(realm: Realm, *, loading: bool = False) -> None:
         # In one step: another thread may be sweeping too.
         if dict.pop(_live, name, _NOTHING) is module:
             owner.modules[name] = module
+
+
+#: Names in the storage that were seen not to be claimed.
+_unclaimed: set[object] = set()
 
 
 def _is_claimed(name: object) -> bool:

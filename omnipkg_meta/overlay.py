@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import hooks
+from omnipkg_meta import asking, hooks
 from omnipkg_meta.activation import OVERLAYS
 from omnipkg_meta.errors import ActivationError
 from omnipkg_meta.realm import MAIN, Realm
@@ -48,6 +48,7 @@ class Handle:
             for realm in self._realms:
                 left.remove(realm)  # one of them: another handle may have the same
             OVERLAYS[0] = tuple(left)
+            asking.forget()
             self._realms = ()
 
 
@@ -98,6 +99,7 @@ def activate(
         for realm in realms:
             claim(realm)
         OVERLAYS[0] = (*realms, *OVERLAYS[0])
+        asking.forget()
     return Handle(realms)
 
 
