@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     from omnipkg_meta.realm import Realm
 
@@ -32,8 +33,8 @@ class Activation:
         parent: the entry below, or None.
         hidden: for the entry that stands for *no* scope while a module of main is
             loaded: the stack that it hides, so that the surprise can be explained.
-        memo: answers for code that has no home and no pin, top-level name to realm
-            or to None where no entry provides it.
+        memo: for code that has no home and no pin, full module name to the table of
+            the realm that some entry brought in for it.
     """
 
     __slots__ = ("hidden", "memo", "owner", "parent", "realms")
@@ -49,7 +50,7 @@ class Activation:
         self.realms = realms
         self.parent = parent
         self.hidden = hidden
-        self.memo: dict[str, Realm | None] = {}
+        self.memo: dict[str, dict[str, ModuleType]] = {}
 
 
 #: The innermost activation of the current context, or None.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omnipkg_meta import declared, native_stack
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
-from omnipkg_meta.resolution import Decision, decide
+from omnipkg_meta.resolution import Decision, Rule, decide
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IMPORT_NAME",
     "KINDS",
-    "MAINS",
-    "USERS",
+    "SETTLED",
     "Asker",
     "Kind",
     "decision",
@@ -79,33 +78,62 @@ class Kind(enum.IntEnum):
 #: Code file name to its kind.
 KINDS: dict[str, Kind] = {}
 
-#: Code file name to the modules that an import statement in it was answered with
-#: main's under the home rule: what ``decision`` said, remembered.
-MAINS: dict[str, set[str]] = {}
+
+class Declared:
+    """Main's modules, for code of a distribution that declares them (the home rule).
+
+    Attributes:
+        names: the full module names that were seen to be answered by that rule.
+    """
+
+    __slots__ = ("names",)
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> ModuleType:
+        if name in self.names:
+            return MAIN.modules[name]
+        raise KeyError(name)
 
 
-#: Code file name to the namespace in which it was seen to be the user's own code, with
-#: nothing pinned and nothing laid over main: what the scope says is all there is to ask.
-USERS: dict[str, dict[str, Any]] = {}
+#: Code file name to a namespace of it, in which import statements are settled, and the
+#: table that answers them: that of the code's home; main's for what it declares; None for
+#: the user's own code with nothing pinned, where the scope is all there is to ask.
+#: Empty while anything is laid over main.
+SETTLED: dict[str, tuple[dict[str, Any], dict[str, ModuleType] | Declared | None]] = {}
 
 
-def remember_user(asker: Asker, frame: FrameType) -> None:
-    """Note that an import statement in a frame is asked for by the user's own code there."""
-    if (
-        asker.frame is frame
-        and not (asker.native or asker.late or PINS or OVERLAYS[0])
-        and KINDS.get(asker.file) is Kind.USER
-        and _imports(frame)
-        and _has_identity(frame.f_globals)
-    ):
-        USERS[asker.file] = frame.f_globals
+def settle(name: str, asker: Asker, answer: Decision, frame: FrameType) -> None:
+    """Note who asks in import statements of a frame, if that is always the same.
+
+    Args:
+        name: the full name of the module that was asked for.
+        asker: who was found to ask.
+        answer: which realm answered, and by which rule.
+        frame: the frame nearest to the look-up.
+    """
+    if asker.frame is not frame or asker.native or asker.late or OVERLAYS[0] or not _imports(frame):
+        return
+    namespace = frame.f_globals
+    kind = KINDS.get(asker.file)
+    if asker.home is not None:
+        if answer.realm is asker.home:
+            SETTLED[asker.file] = (namespace, answer.realm.modules)
+    elif kind is Kind.INSTALLED and answer.rule is Rule.HOME:
+        known, table = SETTLED.get(asker.file, (None, None))
+        if known is not namespace or not isinstance(table, Declared):
+            table = Declared()
+            SETTLED[asker.file] = (namespace, table)
+        table.names.add(name)
+    elif kind is Kind.USER and not PINS and _has_identity(namespace):
+        SETTLED[asker.file] = (namespace, None)
 
 
 def forget() -> None:
     """Drop what was remembered; called when realms, overlays or main's packages have changed."""
     KINDS.clear()
-    USERS.clear()
-    MAINS.clear()
+    SETTLED.clear()
     _native_askers.clear()
     declared.forget()
 

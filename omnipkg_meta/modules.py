@@ -24,11 +24,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import surprise
-from omnipkg_meta.activation import CURRENT, OVERLAYS
-from omnipkg_meta.asking import IMPORT_NAME, MAINS, USERS, decision, remember_user, who
+from omnipkg_meta.activation import CURRENT
+from omnipkg_meta.asking import IMPORT_NAME, SETTLED, decision, settle, who
 from omnipkg_meta.errors import HookError
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
-from omnipkg_meta.resolution import Rule, in_scope
+from omnipkg_meta.resolution import Decision, Rule, in_scope
 from omnipkg_meta.retype import interpreters_modules, prove, set_type
 from omnipkg_meta.views import Items, Keys, Values
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.asking import Asker
     from omnipkg_meta.realm import Realm
-    from omnipkg_meta.resolution import Decision
 
 __all__ = ["claim", "guarded", "install", "installed", "realm_for", "sweep", "uninstall"]
 
@@ -53,6 +52,7 @@ def before_import() -> None:
 _getframe = sys._getframe
 _current = CURRENT.get
 _NOTHING = object()
+_MAINS = MAIN.modules
 
 
 def realm_for(name: object, frame: FrameType | None) -> Realm | None:
@@ -89,28 +89,25 @@ class RealmModules(dict):  # type: ignore[type-arg]
         # Only the live dict is of this type; whoever makes another wants a dict.
         return dict(*args, **kwargs)
 
-    def __missing__(self, name: str) -> Any:  # a call would cost as much
+    def __missing__(self, name: str) -> Any:
         # The fast path: an import statement in code that has a home, and in the
         # user's own code where nothing is pinned.  It decides nothing of its
         # own: it remembers what ``_missing`` was told for the same question.
+        # (Subscripts in one ``try`` are what is fastest where they succeed.)
+        frame = None
         try:
             frame = _getframe(1)
-        except ValueError:  # C code imports, and no Python code runs: ``python -m``
-            return _missing(name, None)
-        code = frame.f_code
-        if code.co_code[frame.f_lasti] == IMPORT_NAME:
-            namespace = frame.f_globals
-            if USERS.get(code.co_filename) is namespace:
-                activation = _current()
-                realm = MAIN if activation is None else activation.memo.get(name)
-            else:
-                realm = namespace.get("__realm__")
-                if realm is None and name in MAINS.get(code.co_filename, ()) and not OVERLAYS[0]:
-                    realm = MAIN
-            if realm is not None:
-                module = realm.modules.get(name)
-                if module is not None:
-                    return module
+            code = frame.f_code
+            if code.co_code[frame.f_lasti] == IMPORT_NAME:
+                namespace, modules = SETTLED[code.co_filename]
+                if namespace is frame.f_globals:
+                    if modules is not None:
+                        return modules[name]
+                    activation = _current()
+                    return (_MAINS if activation is None else activation.memo[name])[name]
+        except (KeyError, ValueError):
+            # ValueError: C code imports, and no Python code runs (``python -m``).
+            pass
         return _missing(name, frame)
 
     def __contains__(self, name: object) -> bool:
@@ -286,18 +283,10 @@ def _missing(name: object, frame: FrameType | None) -> Any:
         before_import()
         raise KeyError(name) from None
     activation = _current()
-    if frame is not None and rule is not Rule.HOME:
-        remember_user(asker, frame)
-    if rule is Rule.HOME:
-        if (
-            realm is MAIN
-            and asker.home is None
-            and asker.frame is frame is not None
-            and not asker.native
-        ):
-            MAINS.setdefault(asker.file, set()).add(name)
-    elif activation is not None and realm is in_scope(top, activation):
-        activation.memo[name] = realm
+    if activation is not None and rule is not Rule.HOME and realm is in_scope(top, activation):
+        activation.memo[name] = realm.modules
+    if frame is not None:
+        settle(name, asker, Decision(realm, rule), frame)
     return module
 
 
