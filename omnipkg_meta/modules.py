@@ -276,17 +276,22 @@ def _missing(name: object, frame: FrameType | None) -> Any:
     if not isinstance(name, str) or (top := name.partition(".")[0]) not in CLAIMED:
         raise KeyError(name)
     asker = who(frame)
-    realm, rule = _decide(top, asker)
+    answer = _decide(top, asker)
+    realm = answer.realm
     try:
         module = realm.modules[name]
     except KeyError:
         before_import()
         raise KeyError(name) from None
     activation = _current()
-    if activation is not None and rule is not Rule.HOME and realm is in_scope(top, activation):
+    if (
+        activation is not None
+        and answer.rule is not Rule.HOME
+        and realm is in_scope(top, activation)
+    ):
         activation.memo[name] = realm.modules
     if frame is not None:
-        settle(name, asker, Decision(realm, rule), frame)
+        settle(name, asker, answer, frame)
     return module
 
 
