@@ -10,8 +10,7 @@ This file must not know the rules, nor how an import is intercepted.
 
 from __future__ import annotations
 
-import enum
-import importlib.util
+import importlib._bootstrap
 import os
 import sys
 from dis import opmap
@@ -19,8 +18,9 @@ from importlib.machinery import ExtensionFileLoader
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from omnipkg_meta import declared, native_stack
+from omnipkg_meta import declared, kinds, native_stack
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
+from omnipkg_meta.kinds import KINDS, Kind, kind_of
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 from omnipkg_meta.resolution import Decision, Rule, decide
 
@@ -29,13 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMPORT_NAME",
-    "KINDS",
     "SETTLED",
     "Asker",
-    "Kind",
+    "at_home",
     "decision",
     "forget",
-    "kind_of",
+    "may_settle",
     "who",
 ]
 
@@ -56,27 +55,13 @@ _TOUCHES = (
     else frozenset()
 )
 
-_OUR_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
-_STANDARD_LIBRARY = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
-_SITE_DIRECTORIES = ("site-packages" + os.sep, "dist-packages" + os.sep)
-
-
-class Kind(enum.IntEnum):
-    """What a source file is to the question who asks."""
-
-    USER = 0  #: the user's own code: no distribution of main installed it
-    INSTALLED = 1  #: code of a distribution installed in main
-    NAMESAKE = 2  #: the user's own code whose path names what is claimed: its own package, maybe
-    TRANSPARENT = 3  #: the standard library and the import system act for their caller
-    OURS = 4  #: this library, the same, but for its own import statements
-    METADATA = 5  #: ``importlib.metadata`` and its backport
-    LOADER = 6  #: ``importlib._bootstrap_external``, in which extension modules load
-    LAZY = 7  #: ``importlib.util``, whose lazy modules load when they are touched
-    BUBBLE = 8  #: a file of a bubble, whoever loaded it (an import hook of others, say)
-
-
-#: Code file name to its kind.
-KINDS: dict[str, Kind] = {}
+# Asked for at each step of each walk: a global is found faster than a member.
+_TRANSPARENT, _OURS, _BUBBLE, _NAMESAKE = (
+    Kind.TRANSPARENT,
+    Kind.OURS,
+    Kind.BUBBLE,
+    Kind.NAMESAKE,
+)
 
 
 class Declared:
@@ -102,6 +87,11 @@ class Declared:
 #: the user's own code with nothing pinned, where the scope is all there is to ask.
 #: Empty while anything is laid over main.
 SETTLED: dict[str, tuple[dict[str, Any], dict[str, ModuleType] | Declared | None]] = {}
+
+
+def may_settle(frame: FrameType) -> bool:
+    """Tell whether :func:`settle` could note anything about a frame: not the import system's."""
+    return frame.f_code.co_filename != _BOOTSTRAP
 
 
 def settle(name: str, asker: Asker, answer: Decision, frame: FrameType) -> None:
@@ -132,40 +122,12 @@ def settle(name: str, asker: Asker, answer: Decision, frame: FrameType) -> None:
 
 def forget() -> None:
     """Drop what was remembered; called when realms, overlays or main's packages have changed."""
-    KINDS.clear()
+    global _at_home  # noqa: PLW0603
+    kinds.forget()
     SETTLED.clear()
     _native_askers.clear()
-    declared.forget()
-
-
-def kind_of(file: str) -> Kind:
-    """Return what a code object's file is."""
-    try:
-        return KINDS[file]
-    except KeyError:
-        kind = KINDS[file] = _classify(file)
-        return kind
-
-
-def _classify(file: str) -> Kind:  # noqa: PLR0911  # one line a kind
-    if file in ("<frozen importlib.util>", importlib.util.__file__):
-        return Kind.LAZY
-    if file.startswith("<frozen "):
-        return Kind.LOADER if file == "<frozen importlib._bootstrap_external>" else Kind.TRANSPARENT
-    if file.startswith(_OUR_DIRECTORY):
-        return Kind.OURS
-    if file.startswith(_STANDARD_LIBRARY) and not file.startswith(
-        _SITE_DIRECTORIES, len(_STANDARD_LIBRARY)
-    ):
-        return Kind.METADATA if "metadata" in file and "importlib" in file else Kind.TRANSPARENT
-    if any(file.startswith(realm.prefix) for realm in loaded()):
-        return Kind.BUBBLE
-    if f"{os.sep}importlib_metadata{os.sep}" in file:
-        return Kind.METADATA
-    if os.path.isabs(file) and declared.distribution_of(file) is not None:
-        return Kind.INSTALLED
-    parts = os.path.splitext(file)[0].split(os.sep)
-    return Kind.USER if CLAIMED.isdisjoint(parts) else Kind.NAMESAKE
+    # A new one: whoever decides at this moment writes its answer into the old one.
+    _at_home = {}
 
 
 class Asker(NamedTuple):
@@ -189,6 +151,10 @@ class Asker(NamedTuple):
     late: bool = False
 
 
+_new = tuple.__new__
+_kind_seen = KINDS.get
+
+
 def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is one thought
     """Find out who asks.
 
@@ -201,13 +167,14 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
     home: Realm | None = None
     while frame is not None:
         code = frame.f_code
-        kind = KINDS.get(code.co_filename)
-        if kind is Kind.TRANSPARENT:
+        kind = _kind_seen(code.co_filename)
+        if kind is _TRANSPARENT:
             # ``from package import name`` looks for an attribute first, and a
             # compiled package may have a native ``__getattr__`` that imports.
-            if code.co_name == "_handle_fromlist" and inner != "_call_with_frames_removed":
+            function = code.co_name
+            if function == "_handle_fromlist" and inner != "_call_with_frames_removed":
                 passed_attributes = True
-            inner = code.co_name
+            inner = function
             frame = frame.f_back
             continue
         namespace = frame.f_globals
@@ -215,14 +182,14 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         if home is not None:
             break
         if kind is None:
-            KINDS[code.co_filename] = _classify(code.co_filename)
+            kind_of(code.co_filename)
             continue
-        if kind is Kind.OURS and _imports(frame):
+        if kind is _OURS and _imports(frame):
             return Asker(None, "omnipkg_meta", code.co_filename, frame)
-        if kind is Kind.BUBBLE:
+        if kind is _BUBBLE:
             home = next(realm for realm in loaded() if code.co_filename.startswith(realm.prefix))
             break
-        if kind <= Kind.NAMESAKE and "__name__" in namespace:
+        if kind <= _NAMESAKE and "__name__" in namespace:
             if _replaces_import(frame):
                 pass  # it acts for the import statement: look further out
             elif code.co_name != "<module>" or _has_identity(namespace):
@@ -238,13 +205,55 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         # is code of that bubble: its functions are at home there later, too.
         for namespace in made_up:
             namespace["__realm__"] = home
-    if (frame is None or passed_attributes or not _imports(frame)) and (asker := _native(frame)):
-        return asker
     if frame is None:
-        return Asker(None, "", "", None)
-    late = bool(_TOUCHES) and home is None and _instruction(frame) in _TOUCHES
-    module = _module_name(frame.f_globals)
-    return Asker(home, module, frame.f_code.co_filename, frame, late=late)
+        return _native(None) or Asker(None, "", "", None)
+    namespace = frame.f_globals
+    instruction = _instruction(frame)
+    if (passed_attributes or instruction != IMPORT_NAME) and (asker := _native(frame)):
+        return asker
+    late = home is None and instruction in _TOUCHES
+    # Without the keywords and defaults of ``Asker``, which cost more than the walk.
+    return _new(
+        Asker, (home, _module_name(namespace), frame.f_code.co_filename, frame, False, late)
+    )
+
+
+_BOOTSTRAP = "<frozen importlib._bootstrap>"
+_bootstrap: Any = importlib._bootstrap
+_FROM_LIST = _bootstrap._handle_fromlist.__code__
+_CALL = _bootstrap._call_with_frames_removed.__code__
+
+
+def at_home(top: str, frame: FrameType) -> Realm | None:
+    """Return the realm that answers an import statement of code that has a home.
+
+    It decides nothing of its own: it is :func:`who` and :func:`decision` for the
+    case that nearly all look-ups belong to while a bubble loads.
+
+    Args:
+        top: a claimed top-level import name.
+        frame: the nearest frame outside the code that intercepted the look-up.
+
+    Returns:
+        None where it takes more to find out.
+    """
+    inner = None
+    asking: FrameType | None = frame
+    while asking is not None:
+        code = asking.f_code
+        if code.co_filename != _BOOTSTRAP:
+            break
+        if code is _FROM_LIST and inner is not _CALL:
+            return None
+        inner = code
+        asking = asking.f_back
+    else:
+        return None
+    home = asking.f_globals.get("__realm__")
+    if home is None or _instruction(asking) != IMPORT_NAME:
+        return None
+    answer = _at_home.get((home, top, True))
+    return None if answer is None else answer.realm
 
 
 def _replaces_import(frame: FrameType) -> bool:
@@ -400,6 +409,10 @@ def _nothing(_: str) -> bool:
     return False
 
 
+#: What code that has a home was answered: nothing that a context holds changes it.
+_at_home: dict[tuple[Realm, str, bool], Decision] = {}
+
+
 def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
     """Say which realm answers an asker, in the current context.
 
@@ -408,16 +421,22 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         asker: who asks.
         importable: whether ``name`` is an import name.
     """
-    if asker.home is not None:
-        return decide(
-            name,
-            home=asker.home,
-            declares=_nothing,
-            pins=(),
-            activation=None,
-            overlays=OVERLAYS[0],
-            provider=Realm.provider if importable else Realm.distribution_provider,
-        )
+    home = asker.home
+    if home is not None:
+        answers = _at_home
+        try:
+            return answers[home, name, importable]
+        except KeyError:
+            answer = answers[home, name, importable] = decide(
+                name,
+                home=home,
+                declares=_nothing,
+                pins=(),
+                activation=None,
+                overlays=OVERLAYS[0],
+                provider=Realm.provider if importable else Realm.distribution_provider,
+            )
+            return answer
     top = asker.module.partition(".")[0]
     # This library loads its dependencies before it can lay anything over main, and
     # goes on with these; and what is loaded of main goes on with itself.

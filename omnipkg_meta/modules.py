@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import surprise
 from omnipkg_meta.activation import CURRENT
-from omnipkg_meta.asking import IMPORT_NAME, SETTLED, decision, settle, who
+from omnipkg_meta.asking import IMPORT_NAME, SETTLED, at_home, decision, may_settle, settle, who
 from omnipkg_meta.errors import HookError
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Decision, Rule, in_scope
@@ -67,6 +67,8 @@ def realm_for(name: object, frame: FrameType | None) -> Realm | None:
     top = name.partition(".")[0]
     if top not in CLAIMED:
         return None
+    if frame is not None and (home := at_home(top, frame)) is not None:
+        return home
     return _decide(top, who(frame)).realm
 
 
@@ -275,6 +277,13 @@ def _put(table: dict[Any, Any], name: object, module: object) -> object:
 def _missing(name: object, frame: FrameType | None) -> Any:
     if not isinstance(name, str) or (top := name.partition(".")[0]) not in CLAIMED:
         raise KeyError(name)
+    if frame is not None and (at := at_home(top, frame)) is not None:
+        module = at.modules.get(name, _NOTHING)
+        if module is _NOTHING:
+            before_import()
+            raise KeyError(name)
+        if not may_settle(frame):
+            return module
     asker = who(frame)
     answer = _decide(top, asker)
     realm = answer.realm

@@ -28,6 +28,7 @@ This file knows nothing of bubbles or imports.
 from __future__ import annotations
 
 import _thread
+import struct
 import sys
 from collections import Counter
 from functools import lru_cache
@@ -43,7 +44,13 @@ __all__ = ["NativeStack", "reader"]
 #: How many C frames are looked at, from the innermost out.  Unwinding is what
 #: costs, and an import asked for by native code is found within the first thirty
 #: or so; more are looked at only where these do not reach far enough.
-_DEPTHS = (32, 96, 512)
+_DEPTHS = (20, 40, 96, 512)
+
+#: A user process has no addresses above this (48 bits with a sign on x86-64 and AArch64).
+_MOST_ADDRESSES = 1 << (8 * struct.calcsize("P") - 1 if struct.calcsize("P") == 4 else 48)
+
+_EVERY_FRAME_STARTS = sys.version_info < (3, 11)
+_HAS_ENTRY_FLAG = not _EVERY_FRAME_STARTS and sys.version_info < (3, 12)
 
 #: Any value but ``_URC_NO_REASON`` ends ``_Unwind_Backtrace``.
 _STOP = 5
@@ -62,9 +69,11 @@ class NativeStack:
         import ctypes  # not before hooks go in: importing this package loads no ctypes
 
         self._pointer = ctypes.c_void_p
-        self._word = ctypes.c_size_t.from_address
-        self._flag = ctypes.c_bool.from_address
         self._word_size = ctypes.sizeof(ctypes.c_void_p)
+        # Memory, as an array of words.  A subscript costs a tenth of ``from_address``
+        # and ``value``, and a walk reads two words a frame.
+        self._words = (ctypes.c_size_t * (_MOST_ADDRESSES // self._word_size)).from_address(0)
+        self._bytes = (ctypes.c_uint8 * _MOST_ADDRESSES).from_address(0)
         self._buffers: dict[int, Any] = {depth: ctypes.c_void_p * depth for depth in _DEPTHS}
         self._answers: dict[tuple[int, bytes], tuple[str, ...] | None] = {}
         self._byref = ctypes.byref
@@ -112,20 +121,18 @@ class NativeStack:
         puts a frame of its own below each run since 3.12.
         """
         back = frame.f_back
-        if back is None or sys.version_info < (3, 11):
-            started = True
-        elif sys.version_info < (3, 12):
+        if back is None or _EVERY_FRAME_STARTS:
+            return True
+        inner = self._interpreter_frame(frame)
+        if _HAS_ENTRY_FLAG:
             # f_func, f_globals, f_builtins, f_locals, f_code, frame_obj,
             # previous, prev_instr, int stacktop, bool is_entry
-            started = self._flag(self._interpreter_frame(frame) + 8 * self._word_size + 4).value
-        else:
-            previous = self._word(self._interpreter_frame(frame) + self._word_size).value
-            started = previous != self._interpreter_frame(back)
-        return started
+            return self._bytes[inner + 8 * self._word_size + 4] != 0
+        return self._words[inner // self._word_size + 1] != self._interpreter_frame(back)
 
     def _interpreter_frame(self, frame: FrameType) -> int:
         # PyFrameObject: the object header, f_back, f_frame
-        return self._word(id(frame) + object.__basicsize__ + self._word_size).value
+        return self._words[(id(frame) + object.__basicsize__) // self._word_size + 1]
 
     def _function_at(self, address: int | None) -> int:
         if address is None:
@@ -197,17 +204,20 @@ class NativeStack:
     def _runs_to(self, outer: FrameType | None) -> int:
         """Count the runs that start between the caller and an outer frame."""
         frame = sys._getframe(1)
-        inner = self._interpreter_frame(frame)
         runs = 0
-        while frame is not outer and (back := frame.f_back) is not None:
-            if sys.version_info >= (3, 12):
-                # As ``started_run`` says, with each pointer read once.
-                inner_of_back = self._interpreter_frame(back)
-                runs += self._word(inner + self._word_size).value != inner_of_back
-                inner = inner_of_back
-            else:
+        if _EVERY_FRAME_STARTS or _HAS_ENTRY_FLAG:
+            while frame is not outer and (back := frame.f_back) is not None:
                 runs += self.started_run(frame)
-            frame = back
+                frame = back
+        else:
+            # As ``started_run`` says, with each pointer read once.
+            words, word_size = self._words, self._word_size
+            inner = self._interpreter_frame(frame)
+            while frame is not outer and (back := frame.f_back) is not None:
+                inner_of_back = words[(id(back) + object.__basicsize__) // word_size + 1]
+                runs += words[inner // word_size + 1] != inner_of_back
+                inner = inner_of_back
+                frame = back
         return runs + (frame is not outer)
 
     def _stepper(self, left: int, addresses: list[int | None]) -> Any:

@@ -119,9 +119,11 @@ class Realm:
 
     def provider(self, top: str) -> Realm | None:
         """Return the realm that serves a top-level import name here; None where main does."""
-        for realm in self.chain():
+        realm: Realm | None = self
+        while realm is not None:
             if top in realm.provided:
                 return realm._elsewhere.get(top, realm)
+            realm = realm.outer
         return None
 
     def distribution_provider(self, name: str) -> Realm | None:

@@ -1,0 +1,73 @@
+"""What a source file is to the question who asks: the user's own, main's, a bubble's, or nobody's.
+
+This file must not know how the asking code is found, nor the rules.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib.util
+import os
+
+from omnipkg_meta import declared
+from omnipkg_meta.realm import CLAIMED, loaded
+
+__all__ = ["KINDS", "Kind", "forget", "kind_of"]
+
+_OUR_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+_STANDARD_LIBRARY = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
+_SITE_DIRECTORIES = ("site-packages" + os.sep, "dist-packages" + os.sep)
+
+
+class Kind(enum.IntEnum):
+    """What a source file is to the question who asks."""
+
+    USER = 0  #: the user's own code: no distribution of main installed it
+    INSTALLED = 1  #: code of a distribution installed in main
+    NAMESAKE = 2  #: the user's own code whose path names what is claimed: its own package, maybe
+    TRANSPARENT = 3  #: the standard library and the import system act for their caller
+    OURS = 4  #: this library, the same, but for its own import statements
+    METADATA = 5  #: ``importlib.metadata`` and its backport
+    LOADER = 6  #: ``importlib._bootstrap_external``, in which extension modules load
+    LAZY = 7  #: ``importlib.util``, whose lazy modules load when they are touched
+    BUBBLE = 8  #: a file of a bubble, whoever loaded it (an import hook of others, say)
+
+
+#: Code file name to its kind.
+KINDS: dict[str, Kind] = {}
+
+
+def forget() -> None:
+    """Drop what was found out; the answers change with realms and with what main holds."""
+    KINDS.clear()
+    declared.forget()
+
+
+def kind_of(file: str) -> Kind:
+    """Return what a code object's file is."""
+    try:
+        return KINDS[file]
+    except KeyError:
+        kind = KINDS[file] = _classify(file)
+        return kind
+
+
+def _classify(file: str) -> Kind:  # noqa: PLR0911  # one line a kind
+    if file in ("<frozen importlib.util>", importlib.util.__file__):
+        return Kind.LAZY
+    if file.startswith("<frozen "):
+        return Kind.LOADER if file == "<frozen importlib._bootstrap_external>" else Kind.TRANSPARENT
+    if file.startswith(_OUR_DIRECTORY):
+        return Kind.OURS
+    if file.startswith(_STANDARD_LIBRARY) and not file.startswith(
+        _SITE_DIRECTORIES, len(_STANDARD_LIBRARY)
+    ):
+        return Kind.METADATA if "metadata" in file and "importlib" in file else Kind.TRANSPARENT
+    if any(file.startswith(realm.prefix) for realm in loaded()):
+        return Kind.BUBBLE
+    if f"{os.sep}importlib_metadata{os.sep}" in file:
+        return Kind.METADATA
+    if os.path.isabs(file) and declared.distribution_of(file) is not None:
+        return Kind.INSTALLED
+    parts = os.path.splitext(file)[0].split(os.sep)
+    return Kind.USER if CLAIMED.isdisjoint(parts) else Kind.NAMESAKE
