@@ -29,7 +29,7 @@ from omnipkg_meta.asking import IMPORT_NAME, SETTLED, at_home, decision, may_set
 from omnipkg_meta.errors import HookError
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Decision, Rule, in_scope
-from omnipkg_meta.retype import interpreters_modules, prove, set_type
+from omnipkg_meta.retype import interpreters_modules, prove, set_type, subscript_in_c
 from omnipkg_meta.views import Items, Keys, Values
 
 if TYPE_CHECKING:
@@ -370,6 +370,7 @@ def install() -> None:
                 cause="something assigned another dict to sys.modules",
                 tip="change sys.modules in place, or enter the first scope before that",
             )
+        subscript_in_c(RealmModules)
         prove(RealmModules, GuardedModules)
         _live = sys.modules
         set_type(_live, RealmModules)
