@@ -107,7 +107,8 @@ def subscript_in_c(subclass: type[dict[Any, Any]]) -> bool:
     # tp_as_number, tp_as_sequence, tp_as_mapping.  PyMappingMethods: mp_length, mp_subscript.
     methods = ctypes.c_void_p.from_address(id(subclass) + object.__basicsize__ + 12 * word).value
     # Those of a class made in Python lie within the type itself (PyHeapTypeObject).
-    if methods is None or not 0 <= methods - id(subclass) < type(subclass).__basicsize__ - word:
+    metaclass: Any = type
+    if methods is None or not 0 <= methods - id(subclass) < metaclass.__basicsize__ - word:
         return False
     slot = ctypes.c_void_p.from_address(methods + word)
     if slot.value != get_slot(subclass, _MP_SUBSCRIPT):
