@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.hooks import uninstall as uninstall_hooks
     from omnipkg_meta.overlay import activate
+    from omnipkg_meta.pins import pin
     from omnipkg_meta.scope import current, install, load, use
     from omnipkg_meta.sources import main
     from omnipkg_meta.store.bubble import Bubble
@@ -36,6 +37,7 @@ __all__ = [
     "install",
     "load",
     "main",
+    "pin",
     "uninstall_hooks",
     "use",
 ]
@@ -50,6 +52,7 @@ _HOMES = {
     "install": ("omnipkg_meta.scope", "install"),
     "load": ("omnipkg_meta.scope", "load"),
     "main": ("omnipkg_meta.sources", "main"),
+    "pin": ("omnipkg_meta.pins", "pin"),
     "uninstall_hooks": ("omnipkg_meta.hooks", "uninstall"),
     "use": ("omnipkg_meta.scope", "use"),
 }

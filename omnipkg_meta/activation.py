@@ -60,8 +60,9 @@ CURRENT: ContextVar[Activation | None] = ContextVar("omnipkg_meta.activation", d
 #: Replaced, never changed in place: readers take no lock.
 OVERLAYS: list[tuple[Realm, ...]] = [()]
 
-#: Package name to the realms that its code is pinned to, in the order of pinning.
-PINS: dict[str, tuple[Realm, ...]] = {}
+#: Where the pinning code is at home (None: main) to package name to the realms that
+#: the package's code is pinned to, the latest first.
+PINS: dict[Realm | None, dict[str, tuple[Realm, ...]]] = {}
 
 
 def pins_of(module_name: str, pins: Mapping[str, tuple[Realm, ...]]) -> tuple[Realm, ...]:

@@ -64,29 +64,27 @@ _TRANSPARENT, _OURS, _BUBBLE, _NAMESAKE = (
 )
 
 
-class Declared:
-    """Main's modules, for code of a distribution that declares them (the home rule).
+class Answered:
+    """What was answered, whatever the context, to code of one file: by a pin, or by the home rule.
 
     Attributes:
-        names: the full module names that were seen to be answered by that rule.
+        tables: the full name of a module to the table that it is looked up in.
     """
 
-    __slots__ = ("names",)
+    __slots__ = ("tables",)
 
     def __init__(self) -> None:
-        self.names: set[str] = set()
+        self.tables: dict[str, dict[str, ModuleType]] = {}
 
     def __getitem__(self, name: str) -> ModuleType:
-        if name in self.names:
-            return MAIN.modules[name]
-        raise KeyError(name)
+        return self.tables[name][name]
 
 
 #: Code file name to a namespace of it, in which import statements are settled, and the
-#: table that answers them: that of the code's home; main's for what it declares; None for
-#: the user's own code with nothing pinned, where the scope is all there is to ask.
-#: Empty while anything is laid over main.
-SETTLED: dict[str, tuple[dict[str, Any], dict[str, ModuleType] | Declared | None]] = {}
+#: table that answers them: that of the code's home; what was answered to code that is
+#: pinned, or declares what it asks for; None for the user's own code that is not pinned,
+#: where the scope is all there is to ask.  Empty while anything is laid over main.
+SETTLED: dict[str, tuple[dict[str, Any], dict[str, ModuleType] | Answered | None]] = {}
 
 
 def may_settle(frame: FrameType) -> bool:
@@ -106,18 +104,22 @@ def settle(name: str, asker: Asker, answer: Decision, frame: FrameType) -> None:
     if asker.frame is not frame or asker.native or asker.late or OVERLAYS[0] or not _imports(frame):
         return
     namespace = frame.f_globals
-    kind = KINDS.get(asker.file)
-    if asker.home is not None:
+    if asker.home is not None and asker.home not in PINS:
         if answer.realm is asker.home:
             SETTLED[asker.file] = (namespace, answer.realm.modules)
-    elif kind is Kind.INSTALLED and answer.rule is Rule.HOME:
+    elif answer.rule in (Rule.PIN, Rule.HOME):
         known, table = SETTLED.get(asker.file, (None, None))
-        if known is not namespace or not isinstance(table, Declared):
-            table = Declared()
+        if known is not namespace or not isinstance(table, Answered):
+            table = Answered()
             SETTLED[asker.file] = (namespace, table)
-        table.names.add(name)
-    elif kind is Kind.USER and not PINS and _has_identity(namespace):
+        table.tables[name] = answer.realm.modules
+    elif KINDS.get(asker.file) is Kind.USER and not _pins(asker) and _has_identity(namespace):
         SETTLED[asker.file] = (namespace, None)
+
+
+def _pins(asker: Asker) -> tuple[Realm, ...]:
+    pinned = PINS.get(asker.home)
+    return pins_of(asker.module, pinned) if pinned else ()
 
 
 def forget() -> None:
@@ -250,7 +252,7 @@ def at_home(top: str, frame: FrameType) -> Realm | None:
     else:
         return None
     home = asking.f_globals.get("__realm__")
-    if home is None or _instruction(asking) != IMPORT_NAME:
+    if home is None or home in PINS or _instruction(asking) != IMPORT_NAME:
         return None
     answer = _at_home.get((home, top, True))
     return None if answer is None else answer.realm
@@ -422,7 +424,10 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         importable: whether ``name`` is an import name.
     """
     home = asker.home
-    if home is not None:
+    top = asker.module.partition(".")[0]
+    # Not its own name: what a package pins may well depend on the package itself.
+    pins = _pins(asker) if PINS and not (importable and name == top) else ()
+    if home is not None and not pins:
         answers = _at_home
         try:
             return answers[home, name, importable]
@@ -437,7 +442,6 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
                 provider=Realm.provider if importable else Realm.distribution_provider,
             )
             return answer
-    top = asker.module.partition(".")[0]
     # This library loads its dependencies before it can lay anything over main, and
     # goes on with these; and what is loaded of main goes on with itself.
     settled = top == "omnipkg_meta" or (importable and name == top)
@@ -451,9 +455,9 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
 
     return decide(
         name,
-        home=None,
+        home=home,
         declares=declares,
-        pins=pins_of(asker.module, PINS) if PINS else (),
+        pins=pins,
         activation=None if asker.late else CURRENT.get(),
         overlays=() if settled else OVERLAYS[0],
         provider=Realm.provider if importable else Realm.distribution_provider,

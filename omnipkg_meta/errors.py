@@ -196,6 +196,10 @@ class ActivationError(OmnipkgMetaError, RuntimeError):
     modules: Sequence[str]
 
 
+class PinError(OmnipkgMetaError, RuntimeError):
+    """A package cannot be pinned by whoever asked for it."""
+
+
 class MainModuleWarning(UserWarning):
     """A module of main, first imported inside a scope, asked for a name and got main's.
 

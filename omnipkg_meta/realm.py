@@ -216,8 +216,9 @@ def _share(top: str, new: Realm) -> None:
     """
     holders = [realm for realm in _realms.values() if top in realm.provided and not realm.adopts]
     holders.append(new)
-    (name, *_) = holders[0].import_names[top]
-    versions = {realm: realm.distributions[name] for realm in holders}
+    owners = (owner for realm in holders for owner in realm.import_names[top])
+    name = next(iter(owners), normalize(top))
+    versions = {realm: realm.distributions.get(name, "0") for realm in holders}
     if (in_main := _version_in_main(name)) is not None:
         versions[MAIN] = in_main
     best = max(versions, key=lambda realm: (_release(versions[realm]), realm is MAIN))

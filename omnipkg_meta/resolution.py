@@ -7,8 +7,8 @@ other place decides.
 
 The rules:
 
-1. **Home.** Code answers to the environment it was installed in.
-2. **Pin.** Code of a package that was pinned resolves the pinned names there.
+1. **Pin.** Code of a package that was pinned resolves the pinned names there.
+2. **Home.** Code answers to the environment it was installed in.
 3. **Scope.** Otherwise the innermost scope of the context that provides the name.
 4. **Main.**
 """
@@ -31,8 +31,8 @@ __all__ = ["Decision", "Rule", "decide", "in_scope"]
 class Rule(enum.Enum):
     """The rule that answered."""
 
-    HOME = "home"
     PIN = "pin"
+    HOME = "home"
     SCOPE = "scope"
     MAIN = "main"
 
@@ -67,13 +67,15 @@ def decide(
         provider: how a realm is asked; ``Realm.provider`` for import names,
             ``Realm.distribution_provider`` for distributions.
     """
+    # A pin is the word of the code's own author, so it goes before what the installer
+    # says: a package may well declare what it pins, for those who install without it.
+    for realm in pins:
+        if found := MAIN if realm is MAIN else provider(realm, name):
+            return Decision(found, Rule.PIN)
     if home is not None:
         return Decision(provider(home, name) or _main(name, overlays, provider), Rule.HOME)
     if declares(name):
         return Decision(_main(name, overlays, provider), Rule.HOME)
-    for realm in pins:
-        if found := provider(realm, name):
-            return Decision(found, Rule.PIN)
     if found := in_scope(name, activation, provider):
         return Decision(found, Rule.SCOPE)
     return Decision(_main(name, overlays, provider), Rule.MAIN)

@@ -95,11 +95,11 @@ def test_the_first_realm_of_a_scope_goes_before_its_second() -> None:
 
 
 def test_code_of_a_bubble_answers_to_its_bubble_whatever_is_active() -> None:
-    assert answer("a", home=X, activation=stack([Y]), pins=[Z]) == (X, Rule.HOME)
+    assert answer("a", home=X, activation=stack([Y])) == (X, Rule.HOME)
 
 
 def test_code_of_a_bubble_gets_mains_and_not_the_scopes_where_its_bubble_has_none() -> None:
-    assert answer("b", home=X, activation=stack([Y]), pins=[Z]) == (MAIN, Rule.HOME)
+    assert answer("b", home=X, activation=stack([Y])) == (MAIN, Rule.HOME)
 
 
 def test_code_of_a_bubble_that_stands_in_another_asks_outwards() -> None:
@@ -110,7 +110,7 @@ def test_code_of_a_bubble_that_stands_in_another_asks_outwards() -> None:
 
 
 def test_what_an_installed_distribution_declares_is_mains_inside_a_scope() -> None:
-    assert answer("a", declares=always, pins=[Y], activation=stack([X])) == (MAIN, Rule.HOME)
+    assert answer("a", declares=always, activation=stack([X])) == (MAIN, Rule.HOME)
 
 
 def test_what_an_installed_distribution_does_not_declare_is_the_scopes() -> None:
@@ -120,6 +120,16 @@ def test_what_an_installed_distribution_does_not_declare_is_the_scopes() -> None
 
 def test_a_pin_goes_before_the_scope() -> None:
     assert answer("a", pins=[Y], activation=stack([X])) == (Y, Rule.PIN)
+
+
+def test_a_pin_goes_before_home_and_what_was_declared() -> None:
+    assert answer("a", home=X, pins=[Y]) == (Y, Rule.PIN)
+    assert answer("a", declares=always, pins=[Y]) == (Y, Rule.PIN)
+    assert answer("c", home=X, pins=[Y]) == (MAIN, Rule.HOME)
+
+
+def test_a_pin_to_main_hides_the_scopes() -> None:
+    assert answer("a", pins=[MAIN], activation=stack([X])) == (MAIN, Rule.PIN)
 
 
 def test_a_pin_answers_for_no_name_but_its_own() -> None:
@@ -185,7 +195,7 @@ _SCOPE = st.lists(st.one_of(_REALM, st.just(MAIN)), min_size=1, max_size=2)
     name=_NAMES,
     home=st.none() | _REALM,
     declared=st.booleans(),
-    pins=st.lists(_REALM, max_size=2),
+    pins=st.lists(_REALM | st.just(MAIN), max_size=2),
     scopes=st.lists(_SCOPE, max_size=4),
     overlays=st.lists(_REALM, max_size=2),
 )
@@ -198,13 +208,12 @@ def test_the_first_candidate_that_provides_the_name_answers(
     scopes: list[list[Realm]],
     overlays: list[Realm],
 ) -> None:
-    candidates: list[tuple[Realm, Rule]]
+    candidates = [(one, Rule.PIN) for one in pins]
     if home is not None:
-        candidates = [(one, Rule.HOME) for one in (home, *overlays, MAIN)]
+        candidates += [(one, Rule.HOME) for one in (home, *overlays, MAIN)]
     elif declared:
-        candidates = [(one, Rule.HOME) for one in (*overlays, MAIN)]
+        candidates += [(one, Rule.HOME) for one in (*overlays, MAIN)]
     else:
-        candidates = [(one, Rule.PIN) for one in pins]
         candidates += [(one, Rule.SCOPE) for scope in reversed(scopes) for one in scope]
         candidates += [(one, Rule.MAIN) for one in (*overlays, MAIN)]
     layers = [
