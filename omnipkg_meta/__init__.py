@@ -21,7 +21,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
+    from omnipkg_meta.explanation import explain
     from omnipkg_meta.hooks import uninstall as uninstall_hooks
+    from omnipkg_meta.origin import home
     from omnipkg_meta.overlay import activate
     from omnipkg_meta.pins import pin
     from omnipkg_meta.scope import current, install, load, use
@@ -34,6 +36,8 @@ __all__ = [
     "Store",
     "activate",
     "current",
+    "explain",
+    "home",
     "install",
     "load",
     "main",
@@ -49,6 +53,8 @@ _HOMES = {
     "Store": ("omnipkg_meta.store.store", "Store"),
     "activate": ("omnipkg_meta.overlay", "activate"),
     "current": ("omnipkg_meta.scope", "current"),
+    "explain": ("omnipkg_meta.explanation", "explain"),
+    "home": ("omnipkg_meta.origin", "home"),
     "install": ("omnipkg_meta.scope", "install"),
     "load": ("omnipkg_meta.scope", "load"),
     "main": ("omnipkg_meta.sources", "main"),

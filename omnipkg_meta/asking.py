@@ -35,6 +35,7 @@ __all__ = [
     "decision",
     "forget",
     "may_settle",
+    "question",
     "who",
 ]
 
@@ -407,12 +408,41 @@ def _native_module(library: str, directories: list[str]) -> str:
     return ""
 
 
-def _nothing(_: str) -> bool:
-    return False
-
-
 #: What code that has a home was answered: nothing that a context holds changes it.
-_at_home: dict[tuple[Realm, str, bool], Decision] = {}
+_at_home: dict[tuple[Realm | None, str, bool], Decision] = {}
+
+
+def question(name: str, asker: Asker, *, importable: bool = True) -> dict[str, Any]:
+    """Return all that the rules depend on, for an asker in the current context.
+
+    Args:
+        name: a top-level import name, or a normalized distribution name.
+        asker: who asks.
+        importable: whether ``name`` is an import name.
+
+    Returns:
+        The arguments of :func:`~omnipkg_meta.resolution.candidates` beside the name.
+    """
+    top = asker.module.partition(".")[0]
+    # This library loads its dependencies before it can lay anything over main, and
+    # goes on with these; and what is loaded of main goes on with itself.
+    settled = asker.home is None and (top == "omnipkg_meta" or (importable and name == top))
+
+    def declares(asked: str) -> bool:
+        if settled:
+            return True
+        if not asker.file or kind_of(asker.file) is not Kind.INSTALLED:
+            return False
+        return declared.declares(asker.file, asked, importable=importable)
+
+    return {
+        "home": asker.home,
+        "declares": declares,
+        # Not its own name: what a package pins may well depend on the package itself.
+        "pins": _pins(asker) if PINS and not (importable and name == top) else (),
+        "activation": None if asker.late else CURRENT.get(),
+        "overlays": () if settled else OVERLAYS[0],
+    }
 
 
 def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
@@ -423,42 +453,15 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         asker: who asks.
         importable: whether ``name`` is an import name.
     """
-    home = asker.home
-    top = asker.module.partition(".")[0]
-    # Not its own name: what a package pins may well depend on the package itself.
-    pins = _pins(asker) if PINS and not (importable and name == top) else ()
-    if home is not None and not pins:
-        answers = _at_home
+    answers = _at_home
+    free = asker.home is None or asker.home in PINS
+    if not free:
         try:
-            return answers[home, name, importable]
+            return answers[asker.home, name, importable]
         except KeyError:
-            answer = answers[home, name, importable] = decide(
-                name,
-                home=home,
-                declares=_nothing,
-                pins=(),
-                activation=None,
-                overlays=OVERLAYS[0],
-                provider=Realm.provider if importable else Realm.distribution_provider,
-            )
-            return answer
-    # This library loads its dependencies before it can lay anything over main, and
-    # goes on with these; and what is loaded of main goes on with itself.
-    settled = top == "omnipkg_meta" or (importable and name == top)
-
-    def declares(asked: str) -> bool:
-        if settled:
-            return True
-        if not asker.file or kind_of(asker.file) is not Kind.INSTALLED:
-            return False
-        return declared.declares(asker.file, asked, importable=importable)
-
-    return decide(
-        name,
-        home=home,
-        declares=declares,
-        pins=pins,
-        activation=None if asker.late else CURRENT.get(),
-        overlays=() if settled else OVERLAYS[0],
-        provider=Realm.provider if importable else Realm.distribution_provider,
-    )
+            pass
+    provider = Realm.provider if importable else Realm.distribution_provider
+    answer = decide(name, **question(name, asker, importable=importable), provider=provider)
+    if not free:
+        answers[asker.home, name, importable] = answer
+    return answer

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from omnipkg_meta.realm import loaded, main_path, normalize
 
-__all__ = ["Distribution", "declares", "distribution_of", "forget"]
+__all__ = ["Distribution", "declares", "distribution_of", "forget", "version_of_import"]
 
 
 class Distribution(NamedTuple):
@@ -87,6 +87,19 @@ def declares(file: str, name: str, *, importable: bool) -> bool:
         if not wanted.isdisjoint(map(normalize, realm.import_names.get(name, ()))):
             return True
     return not wanted.isdisjoint(_owners_in_main(name, tuple(main_path())))
+
+
+def version_of_import(top: str) -> str | None:
+    """Return the version that main has of what provides a top-level import name, if it is known."""
+    owners = _owners_in_main(top, tuple(main_path()))
+    for site in main_path():
+        for directory in _metadata_directories(site):
+            if _name_of(directory) in owners:
+                for line in (_read(directory, "METADATA") or "").splitlines():
+                    key, _, value = line.partition(": ")
+                    if key == "Version":
+                        return value.strip()
+    return None
 
 
 def _site_directory(file: str) -> str | None:

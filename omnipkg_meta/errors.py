@@ -200,6 +200,10 @@ class PinError(OmnipkgMetaError, RuntimeError):
     """A package cannot be pinned by whoever asked for it."""
 
 
+class OriginError(OmnipkgMetaError, LookupError):
+    """Nothing shows which environment an object comes from."""
+
+
 class MainModuleWarning(UserWarning):
     """A module of main, first imported inside a scope, asked for a name and got main's.
 

@@ -23,7 +23,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import surprise
+from omnipkg_meta import surprise, trace
 from omnipkg_meta.activation import CURRENT
 from omnipkg_meta.asking import IMPORT_NAME, SETTLED, at_home, decision, may_settle, settle, who
 from omnipkg_meta.errors import HookError
@@ -74,6 +74,7 @@ def realm_for(name: object, frame: FrameType | None) -> Realm | None:
 
 def _decide(top: str, asker: Asker) -> Decision:
     found = decision(top, asker)
+    trace.note(top, asker, found)
     if found.rule is Rule.MAIN:
         surprise.warn(top, asker)
     return found

@@ -145,7 +145,8 @@ class NativeStack:
             start = self._functions[address] = self._find_function(address - 1) or 0
             return start
 
-    def _library_at(self, address: int | None) -> str:
+    def library_at(self, address: int | None) -> str:
+        """Return the path of the shared object that an address lies in; empty where in none."""
         if address is None:
             return ""
         try:
@@ -242,7 +243,7 @@ class NativeStack:
                 if seen > runs:
                     return tuple(libraries), True
             elif seen:
-                library = self._library_at(address)
+                library = self.library_at(address)
                 if library and (not libraries or libraries[-1] != library):
                     libraries.append(library)
         return tuple(libraries), False

@@ -1,6 +1,6 @@
 """Who answers: the rules of the design, in order, and nothing else.
 
-The one function here is pure.  It is asked about a top-level import name or a
+What stands here is pure.  It is asked about a top-level import name or a
 distribution name, told who asks and what is active, and says which realm
 answers and by which rule.  Everything that intercepts a look-up calls it; no
 other place decides.
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from omnipkg_meta.realm import MAIN, Realm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from omnipkg_meta.activation import Activation
 
-__all__ = ["Decision", "Rule", "decide", "in_scope"]
+__all__ = ["Decision", "Rule", "candidates", "decide", "in_scope"]
 
 
 class Rule(enum.Enum):
@@ -54,7 +54,7 @@ def decide(
     overlays: Sequence[Realm],
     provider: Callable[[Realm, str], Realm | None] = Realm.provider,
 ) -> Decision:
-    """Say which realm answers for a name.
+    """Say which realm answers for a name: the first candidate that provides it.
 
     Args:
         name: a claimed top-level import name, or a normalized distribution name.
@@ -67,18 +67,45 @@ def decide(
         provider: how a realm is asked; ``Realm.provider`` for import names,
             ``Realm.distribution_provider`` for distributions.
     """
+    for realm, rule in candidates(
+        name, home=home, declares=declares, pins=pins, activation=activation, overlays=overlays
+    ):
+        if found := MAIN if realm is MAIN else provider(realm, name):
+            return Decision(found, rule)
+    raise AssertionError("main is always the last candidate")
+
+
+def candidates(
+    name: str,
+    *,
+    home: Realm | None,
+    declares: Callable[[str], bool],
+    pins: Sequence[Realm],
+    activation: Activation | None,
+    overlays: Sequence[Realm],
+) -> Iterator[tuple[Realm, Rule]]:
+    """Yield the realms that are asked for a name, in order, each with its rule; main comes last.
+
+    The arguments are those of :func:`decide`.
+    """
     # A pin is the word of the code's own author, so it goes before what the installer
     # says: a package may well declare what it pins, for those who install without it.
     for realm in pins:
-        if found := MAIN if realm is MAIN else provider(realm, name):
-            return Decision(found, Rule.PIN)
+        yield realm, Rule.PIN
+    rule = Rule.MAIN
     if home is not None:
-        return Decision(provider(home, name) or _main(name, overlays, provider), Rule.HOME)
-    if declares(name):
-        return Decision(_main(name, overlays, provider), Rule.HOME)
-    if found := in_scope(name, activation, provider):
-        return Decision(found, Rule.SCOPE)
-    return Decision(_main(name, overlays, provider), Rule.MAIN)
+        yield home, Rule.HOME
+        rule = Rule.HOME
+    elif declares(name):
+        rule = Rule.HOME
+    else:
+        while activation is not None:
+            for realm in activation.realms:
+                yield realm, Rule.SCOPE
+            activation = activation.parent
+    for realm in overlays:
+        yield realm, rule
+    yield MAIN, rule
 
 
 def in_scope(
@@ -95,12 +122,3 @@ def in_scope(
                 return found
         activation = activation.parent
     return None
-
-
-def _main(
-    name: str, overlays: Sequence[Realm], provider: Callable[[Realm, str], Realm | None]
-) -> Realm:
-    for realm in overlays:
-        if found := provider(realm, name):
-            return found
-    return MAIN

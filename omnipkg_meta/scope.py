@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import WeakSet
 
-from omnipkg_meta import activation, hooks
+from omnipkg_meta import activation, hooks, notes
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.errors import RequirementError
 from omnipkg_meta.realm import Realm, normalize
@@ -106,6 +106,8 @@ class Scope:
             _set(top.parent)
         else:
             _set(activation.without(top, self))
+        if error is not None and traceback is not None:
+            notes.say_where(error, traceback, self, self._realms)
 
     async def __aenter__(self) -> Scope:
         """Enter the scope; where a bubble has to be built, asyncio's loop goes on meanwhile."""
@@ -122,7 +124,7 @@ class Scope:
         traceback: TracebackType | None = None,
     ) -> None:
         """Leave the scope."""
-        self.__exit__()
+        self.__exit__(kind, error, traceback)
 
     @overload
     def __call__(self, function: _Function) -> _Function: ...
