@@ -28,7 +28,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Elf", "ElfError", "Kind", "kind_of_this_process", "read", "rewrite", "uses_python"]
+__all__ = [
+    "Elf",
+    "ElfError",
+    "Kind",
+    "kind_of_this_process",
+    "names",
+    "read",
+    "rewrite",
+    "uses_python",
+]
 
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ = 1, 4, 5, 6, 10
@@ -100,6 +109,20 @@ def read(path: str | os.PathLike[str]) -> Elf:
     with _mapped(path) as data:
         try:
             return _Reader(data).read()
+        except (struct.error, IndexError, OverflowError):
+            raise ElfError("it is damaged: a table leads out of the file") from None
+
+
+def names(path: str | os.PathLike[str]) -> tuple[str | None, tuple[str, ...]]:
+    """Return a library's own name, if it has one, and the names that it needs.
+
+    Raises:
+        ElfError: it is not an ELF file, or it is damaged.
+        OSError: it cannot be read.
+    """
+    with _mapped(path) as data:
+        try:
+            return _Reader(data).names()
         except (struct.error, IndexError, OverflowError):
             raise ElfError("it is damaged: a table leads out of the file") from None
 
@@ -243,6 +266,12 @@ class _Reader:
             opened=self._opened() if self._imports(b"dlopen") else {},
             unique=self._unique(),
         )
+
+    def names(self) -> tuple[str | None, tuple[str, ...]]:
+        """Return its own name and the needed ones."""
+        tagged = [(tag, self._string(at)) for tag, at in self._dynamic if tag in _NAMES_LIBRARY]
+        own = next((name for tag, name in tagged if tag == _DT_SONAME), None)
+        return own, tuple(name for tag, name in tagged if tag != _DT_SONAME)
 
     def uses_python(self) -> bool:
         """Say whether it has undefined symbols of the interpreter."""
