@@ -308,10 +308,12 @@ class _Work:
         finally:
             for _, copy, _ in patched:
                 copy.unlink(missing_ok=True)
-        for change in changes:
-            # Constants of another length for dlopen: there is no making room for them.
-            for name in [one for one in change if len(one) != len(names[one])]:
-                del change[name]
+        for library, change in zip(self._libraries, changes, strict=True):
+            for name in list(change):
+                # What patchelf leaves is nothing that the loader goes by: the name in the
+                # library's base version, and constants for which there is no room.
+                if not _fits(library.elf, name, names[name]):
+                    del change[name]
         return {}
 
     def _patch(self, library: _Library, names: Mapping[str, str]) -> tuple[Path, Elf]:

@@ -344,35 +344,35 @@ def test_a_link_that_was_bent_is_noticed(
 # -- names that cannot be replaced where they stand --------------------------------
 
 
-def crowded(version: int, soname: str) -> bytes:
+def crowded(version: int, soname: str, versions: str = "") -> bytes:
     """Return a library in which the name is also the end of a symbol's name."""
     source = f"""
         int symbol(void) asm("prefix_{soname}"); int symbol(void) {{ return 0; }}
         int version(void) {{ return {version}; }}
         int count(void) {{ return 0; }}
     """
-    return linked(source, soname=soname)
+    return linked(source, soname=soname, versions=versions)
 
 
-def crowded_versions(soname: str) -> list[dict[str, bytes]]:
+def crowded_versions(soname: str, versions: str = "") -> list[dict[str, bytes]]:
     contents = []
     for version in VERSIONS:
-        data = crowded(version, soname)
+        data = crowded(version, soname, versions)
         contents.append({soname: data, "outer.so": outer((soname, data))})
     return contents
 
 
 @has_patchelf
-@pytest.mark.parametrize("short", [False, True], ids=["crowded", "short"])
+@pytest.mark.parametrize("how", ["crowded", "crowded, with versions", "short"])
 def test_patchelf_makes_room_where_there_is_none(
-    bubbles: Callable[..., list[Bubble]], store: Store, short: bool
+    bubbles: Callable[..., list[Bubble]], store: Store, how: str
 ) -> None:
-    if short:
-        soname = "q.so"
-        contents = without_inner(two_versions(soname))
+    if how == "short":
+        contents = without_inner(two_versions("q.so"))
     else:
-        soname = f"lib{stem()}.so.1"
-        contents = crowded_versions(soname)
+        # patchelf leaves the library's name in its base version.
+        versions = "V1 { version; count; prefix_*; };" if "versions" in how else ""
+        contents = crowded_versions(f"lib{stem()}.so.1", versions)
     made = bubbles(*contents)
     assert [bubble.entry["native"]["public"] for bubble in made] == [{}, {}]
     assert [loaded(bubble, "outer.so").ask() for bubble in made] == [1, 2]
