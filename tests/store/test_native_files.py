@@ -22,7 +22,7 @@ import pytest
 import omnipkg_meta as om
 from omnipkg_meta.store import elf, native_files
 from tests.elf_source import by_hand, linked, needs_elf
-from tests.native_source import SUFFIX
+from tests.native_source import SUFFIX, compiled, needs_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -463,6 +463,28 @@ def test_a_bad_file_is_left_as_it_is_and_the_rest_is_done(
     assert list(bubble.entry["native"]["private"]) == [soname]
     assert store.verify(bubble) == []
     assert loaded(bubble, "outer.so").ask() == 1
+
+
+def test_an_extension_module_that_was_cut_off_is_refused_with_the_reason(
+    wheelhouse: Wheelhouse, install: Install
+) -> None:
+    if needs_compiler():
+        pytest.skip(needs_compiler())
+    name = stem()
+    data = compiled(name, "1", "MULTI_PHASE")
+    for directory, content in ((name, data), (f"{name}.x", data[: len(data) // 2])):
+        wheelhouse.make(
+            directory.replace(".", "-"),
+            "1",
+            {
+                f"{directory.replace('.', '_')}/__init__.py": "",
+                f"{directory.replace('.', '_')}/_native{SUFFIX}": content,
+            },
+        )
+    whole, cut = install(name), install(f"{name}-x")
+    assert om.load(whole, name=f"{name}._native").version == "1"
+    with pytest.raises(ImportError, match="cut off"):
+        om.load(cut, name=f"{name}_x._native")
 
 
 # -- inodes -------------------------------------------------------------------------
