@@ -29,6 +29,7 @@ __all__ = [
     "ConfigError",
     "HookError",
     "MainModuleWarning",
+    "NativeConflictError",
     "OmnipkgMetaError",
     "RequirementError",
     "SharedModuleWarning",
@@ -202,6 +203,22 @@ class PinError(OmnipkgMetaError, RuntimeError):
 
 class OriginError(OmnipkgMetaError, LookupError):
     """Nothing shows which environment an object comes from."""
+
+
+class NativeConflictError(OmnipkgMetaError, ImportError):
+    """A bubble cannot be entered: the loader would take one of its libraries for another one.
+
+    Nothing was loaded.
+
+    Attributes:
+        soname: the name that the loader knows both libraries by.
+        library: the bubble's library.
+        other: the other one.
+    """
+
+    soname: str
+    library: Path
+    other: Path
 
 
 class MainModuleWarning(UserWarning):

@@ -11,6 +11,7 @@ This file must not know how a module is found.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from importlib.machinery import ExtensionFileLoader
 from typing import TYPE_CHECKING
@@ -41,7 +42,12 @@ class RealmExtensionLoader(ExtensionFileLoader):
         self.realm = realm
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Create the module (``PyInit_*``; all of it for single-phase initialisation)."""
+        """Create the module (``PyInit_*``; all of it for single-phase initialisation).
+
+        Raises:
+            ImportError: the file is not what it should be; to load it would be a crash, perhaps.
+        """
+        _refuse_damaged(self.name, self.path, self.realm)
         with initialising(self.realm):
             module = super().create_module(spec)
         mark(module, self.realm)
@@ -51,6 +57,21 @@ class RealmExtensionLoader(ExtensionFileLoader):
         """Execute the module (the ``Py_mod_exec`` slots)."""
         with initialising(self.realm):
             super().exec_module(module)
+
+
+def _refuse_damaged(name: str, path: str, realm: Realm) -> None:
+    """Refuse a file that was found to be damaged when the bubble was built.
+
+    The loader maps a file that was cut off as if it were whole, and the process ends
+    with SIGBUS when the first byte beyond its end is touched.
+    """
+    bubble = realm.bubble
+    native = bubble.entry.get("native") if bubble is not None else None
+    untouched = native.get("untouched") if isinstance(native, dict) else None
+    if bubble is not None and untouched and isinstance(untouched, dict):
+        file = path.removeprefix(f"{bubble.site_packages}{os.sep}").replace(os.sep, "/")
+        if (why := untouched.get(file)) is not None:
+            raise ImportError(f"{name} cannot be loaded: {path}: {why}", name=name, path=path)
 
 
 @contextmanager

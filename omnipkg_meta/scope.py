@@ -87,6 +87,7 @@ class Scope:
         Raises:
             BubbleNotFoundError: no bubble satisfies the requirements, nor does main.
             BubbleInvalidError: the bubble was tampered with.
+            NativeConflictError: the loader would mix up its libraries with others.
             HookError: this interpreter cannot carry the hooks.
         """
         outermost = self._outermost or self._prepare()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Union
 
-from omnipkg_meta import asking, modules
+from omnipkg_meta import asking, modules, native_conflicts
 from omnipkg_meta.errors import RequirementError
 from omnipkg_meta.realm import MAIN, Realm, adopting, realm_of
 
@@ -54,6 +54,7 @@ def realms_for(
     Raises:
         BubbleNotFoundError: no bubble satisfies the requirements, nor does main.
         BuildError: the bubble was to be built, and could not be.
+        NativeConflictError: the loader would mix up its libraries with others.
     """
     requirements: list[str] = []
     realms: list[Realm] = []
@@ -67,6 +68,7 @@ def realms_for(
     if requirements:
         bubble = _bubble_for(requirements, install=install, store=store)
         realms.insert(0, MAIN if bubble is None else realm_of(bubble))
+    native_conflicts.check(realms)
     return realms
 
 

@@ -21,7 +21,7 @@ from omnipkg_meta.errors import BubbleInvalidError, BubbleTagError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LOCK", "MANIFEST", "SCHEMA", "SCRIPTS", "SITE_PACKAGES", "Bubble"]
+__all__ = ["LINK", "LOCK", "MANIFEST", "SCHEMA", "SCRIPTS", "SITE_PACKAGES", "Bubble"]
 
 #: The version of the manifest's format that this library writes and understands.
 SCHEMA = 1
@@ -30,6 +30,8 @@ MANIFEST = "manifest.json"
 LOCK = "pylock.toml"
 SITE_PACKAGES = "site-packages"
 SCRIPTS = "bin"
+#: What the digest of a link that the build made begins with; its target follows.
+LINK = "link="
 
 # A name, a version, a script or a file of the bubble's own directory can never lead out of it.
 _PLAIN = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")

@@ -10,9 +10,7 @@ that is killed at any moment leaves the store as it was.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import stat
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -25,7 +23,7 @@ from omnipkg_meta.errors import (
     OmnipkgMetaError,
     RequirementError,
 )
-from omnipkg_meta.store import builders, launchers, record
+from omnipkg_meta.store import builders, launchers, native_files, record
 from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES, Bubble
 from omnipkg_meta.store.bytecode import compile_sources
 from omnipkg_meta.store.failures import unwritable
@@ -126,7 +124,9 @@ def _build(
     dist_infos, rewritten = _install_checked(task, tool, resolved, pylock, site_packages)
     shutil.rmtree(task.directory)
 
-    native_files = _own_native_files(site_packages)
+    native = native_files.own(site_packages)
+    private = native_files.make_private(site_packages, native, resolved.bubble_id)
+    rewritten.update(private.rewritten)
     scripts = record.script_targets(site_packages / info for info in dist_infos.values())
     launchers.write(built / SCRIPTS, scripts)
 
@@ -146,9 +146,16 @@ def _build(
         "created": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
         "distributions": _describe(resolved, dist_infos, site_packages),
         "import_names": _import_names(dist_infos, site_packages),
-        "native_files": native_files,
+        "native_files": native,
+        # How the loader knows them: the private name of each library's name, the names that
+        # could not be made private, and the files that were left alone.
+        "native": {
+            "private": private.names,
+            "public": private.public,
+            "untouched": private.untouched,
+        },
         "scripts": scripts,
-        # The digests of what RECORD is wrong about, and of what it does not cover.
+        # The digests of what RECORD is wrong about (by then), and of what it does not cover.
         "rewritten": rewritten,
         "files": {path: record.digest(built / path) for path in frame},
     }
@@ -270,27 +277,6 @@ def _import_names(dist_infos: dict[str, str], site_packages: Path) -> dict[str, 
             for name, info in dist_infos.items()
         }
     )
-
-
-def _own_native_files(site_packages: Path) -> list[str]:
-    """Give each native file an inode of its own, and return them all.
-
-    glibc knows a library by its inode: uv hard-links from its cache, so the same
-    library in two bubbles would be one to the loader, and fail the second time.
-    """
-    native = []
-    for path, entry in list(record.files(site_packages)):
-        if entry.is_symlink() or not record.is_native(entry):
-            continue
-        native.append(path)
-        status = entry.stat()
-        if status.st_nlink > 1:
-            copy = f"{entry.path}.own"
-            shutil.copyfile(entry.path, copy)
-            os.chmod(copy, stat.S_IMODE(status.st_mode))  # noqa: PTH101 (a hot path)
-            os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
-            os.replace(copy, entry.path)  # noqa: PTH105 (the same)
-    return native
 
 
 def _own_version() -> str:

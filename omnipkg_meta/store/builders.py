@@ -74,6 +74,8 @@ class Task:
             StoreError: it failed for want of room or of permission to write.
         """
         environment = {key: value for key, value in os.environ.items() if key not in _UNSET}
+        if environment.get("UV_LINK_MODE") == "symlink":
+            del environment["UV_LINK_MODE"]  # a bubble must not depend on a cache
         environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1", NO_COLOR="1")
         try:
             done = subprocess.run(
@@ -164,7 +166,8 @@ class Uv:
             *(self.executable, "pip", "install", "--quiet", "--no-deps", "--target", str(target)),
             *("--requirements", str(pylock), *self._common(task)),
         ]
-        task.run([*command, "--no-cache"] if fresh else command)
+        # A file of uv's settings may say that everything be a link into the cache.
+        task.run([*command, "--no-cache", "--link-mode", "copy"] if fresh else command)
         # uv's own lock on the target.
         (target / ".lock").unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from omnipkg_meta.store import record
-from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCRIPTS, SITE_PACKAGES
+from omnipkg_meta.store.bubble import LINK, LOCK, MANIFEST, SCRIPTS, SITE_PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,6 +99,10 @@ def compare(
 
 
 def _differs(path: Path, wanted: str) -> str | None:
+    if wanted.startswith(LINK):
+        # A link that the build made: it is its target's name that counts.
+        same = path.is_symlink() and os.fspath(path.readlink()) == wanted.removeprefix(LINK)
+        return None if same else "was changed"
     algorithm = wanted.partition("=")[0]
     try:
         same = record.digest(path, algorithm) == wanted
