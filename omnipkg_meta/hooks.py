@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import environ, finder, lazy_imports, locks, modules, realm
+from omnipkg_meta import environ, finder, interpreter_state, lazy_imports, locks, modules, realm
 from omnipkg_meta.errors import HookError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER_FORK", "ON_UNINSTALL", "install", "installed", "uninstall"]
 
-_PARTS = (lazy_imports, modules, locks, finder, environ)
+_PARTS = (lazy_imports, modules, locks, interpreter_state, finder, environ)
 
 #: Called when the hooks have come out, by whoever remembers that they are in.
 ON_UNINSTALL: list[Callable[[], None]] = []
@@ -75,6 +75,7 @@ def _after_fork() -> None:
     _lock = threading.RLock()
     realm.after_fork()
     modules.after_fork()
+    interpreter_state.after_fork()
     for notice in AFTER_FORK:
         notice()
 

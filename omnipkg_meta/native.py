@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib.machinery import ExtensionFileLoader
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import modules
+from omnipkg_meta import interpreter_state, modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,7 @@ class RealmExtensionLoader(ExtensionFileLoader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Create the module (``PyInit_*``; all of it for single-phase initialisation)."""
+        interpreter_state.separate(self.realm)
         with initialising(self.realm):
             module = super().create_module(spec)
         mark(module, self.realm)

@@ -16,8 +16,12 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["KINDS", "SUFFIX", "compiled", "needs_compiler"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["KINDS", "SUFFIX", "built", "compiled", "filled", "needs_compiler"]
 
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")
 
@@ -158,13 +162,22 @@ def compiled(package: str, version: str, kind: str, *, imports: str = "", calls:
         imports: a module that it imports while it is initialised.
         calls: a module whose ``meet()`` it calls while it is initialised.
     """
-    library = _compiled(kind)
     rooms = {
         "FULL_NAME": f"{package}._native",
         "VERSION": version,
         "IMPORTS": imports,
         "CALLS": calls,
     }
+    return filled(_compiled(kind), rooms)
+
+
+@functools.cache
+def _compiled(kind: str) -> bytes:
+    return built(_SOURCE, kind)
+
+
+def filled(library: bytes, rooms: Mapping[str, str]) -> bytes:
+    """Write texts into the rooms of 80 bytes that the source of a library left for them."""
     for room, text in rooms.items():
         before = f"@{room}@".encode().ljust(80, b"\0")
         assert library.count(before) == 1
@@ -172,17 +185,18 @@ def compiled(package: str, version: str, kind: str, *, imports: str = "", calls:
     return library
 
 
-@functools.cache
-def _compiled(kind: str) -> bytes:
+def built(text: str, *defines: str) -> bytes:
+    """Compile an extension module of one C file, with some macros defined."""
     with tempfile.TemporaryDirectory() as directory:
-        source, built = Path(directory, "source.c"), Path(directory, "built.so")
-        source.write_text(_SOURCE)
+        source, library = Path(directory, "source.c"), Path(directory, "built.so")
+        source.write_text(text)
         link = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
         subprocess.run(
             [
-                *(str(_compiler()), "-shared", "-fPIC", "-pthread", "-O1", f"-D{kind}", *link),
-                *("-I", sysconfig.get_path("include"), "-o", str(built), str(source)),
+                *(str(_compiler()), "-shared", "-fPIC", "-pthread", "-O1", *link),
+                *(f"-D{define}" for define in defines),
+                *("-I", sysconfig.get_path("include"), "-o", str(library), str(source)),
             ],
             check=True,
         )
-        return built.read_bytes()
+        return library.read_bytes()
