@@ -105,3 +105,8 @@ def _leave() -> None:
     global _exiting  # noqa: PLW0603
     _exiting = True
     uninstall()
+    # The interpreter empties the modules that it finds in its table
+    # (``finalize_modules`` in ``Python/pylifecycle.c``), whoever else holds them.
+    for one in realm.loaded():
+        for name, module in list(one.modules.items()):
+            sys.modules[f"{name} of {one.bubble!r}"] = module
