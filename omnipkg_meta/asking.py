@@ -19,7 +19,7 @@ from importlib.machinery import ExtensionFileLoader
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from omnipkg_meta import declared, native_stack
+from omnipkg_meta import declared, native_stack, surprise
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 from omnipkg_meta.resolution import Decision, Rule, decide
@@ -33,9 +33,12 @@ __all__ = [
     "SETTLED",
     "Asker",
     "Kind",
+    "decide_aloud",
     "decision",
     "forget",
     "kind_of",
+    "realm_for",
+    "settle",
     "who",
 ]
 
@@ -439,3 +442,26 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         overlays=() if settled else OVERLAYS[0],
         provider=Realm.provider if importable else Realm.distribution_provider,
     )
+
+
+def realm_for(name: object, frame: FrameType | None) -> Realm | None:
+    """Return the realm that answers for a module name; None if the name is not claimed.
+
+    Args:
+        name: a full module name (or any key).
+        frame: the nearest frame outside of whoever intercepted the look-up.
+    """
+    if not isinstance(name, str):
+        return None
+    top = name.partition(".")[0]
+    if top not in CLAIMED:
+        return None
+    return decide_aloud(top, who(frame)).realm
+
+
+def decide_aloud(top: str, asker: Asker) -> Decision:
+    """Return which realm answers, as :func:`decision` does, and say so where it surprises."""
+    found = decision(top, asker)
+    if found.rule is Rule.MAIN:
+        surprise.warn(top, asker)
+    return found

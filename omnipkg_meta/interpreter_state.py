@@ -55,7 +55,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta.errors import HookError
-from omnipkg_meta.realm import MAIN, Realm, loaded
+from omnipkg_meta.realm import MAIN, Realm, realm_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -272,7 +272,7 @@ def _prove() -> None:
 def _create_dynamic(spec: Any, *arguments: Any) -> Any:
     realm = getattr(getattr(spec, "loader", None), "realm", None)
     if not isinstance(realm, Realm):
-        realm = _realm_of_file(getattr(spec, "origin", None))
+        realm = realm_of_file(str(getattr(spec, "origin", None)))
     return _initialise(realm, _create, spec, *arguments)
 
 
@@ -285,15 +285,7 @@ def _realm_of_module(module: Any) -> Realm:
     realm = namespace.get("__realm__")
     if isinstance(realm, Realm):
         return realm
-    return _realm_of_file(getattr(namespace.get("__spec__"), "origin", None))
-
-
-def _realm_of_file(file: object) -> Realm:
-    if isinstance(file, str):
-        for realm in loaded():
-            if not realm.adopts and file.startswith(realm.prefix):
-                return realm
-    return MAIN
+    return realm_of_file(str(getattr(namespace.get("__spec__"), "origin", None)))
 
 
 def _initialise(realm: Realm, function: Callable[..., Any], *arguments: Any) -> Any:

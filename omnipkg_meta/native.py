@@ -57,11 +57,11 @@ class RealmExtensionLoader(ExtensionFileLoader):
 @contextmanager
 def initialising(realm: Realm) -> Iterator[None]:
     """Guard ``sys.modules`` while an extension module of a realm initialises, then sweep it."""
-    with modules.guarded():
+    with modules.guarded() as before:
         try:
             yield
         finally:
-            modules.sweep(realm, loading=True)
+            modules.sweep(realm, before)
 
 
 def mark(module: ModuleType, realm: Realm) -> None:

@@ -39,6 +39,14 @@ _SOURCE = r"""
 #define WRITES_ITSELF
 #endif
 
+#ifdef SINGLE_PHASE_ADDS
+#define SINGLE_PHASE
+#define ADDS
+#endif
+#ifdef MULTI_PHASE_ADDS
+#define ADDS
+#endif
+
 /* Rooms of 80 bytes; not static, so that the compiler takes nothing for granted. */
 char omt_full_name[80] = "@FULL_NAME@";
 char omt_version[80] = "@VERSION@";
@@ -108,7 +116,18 @@ static int execute(PyObject *module) {
     if (PyDict_SetItemString(PyImport_GetModuleDict(), omt_full_name, module) < 0) return -1;
 #endif
     if (omt_imports[0]) {
+#ifdef ADDS
+        /* Made up, unless it is there, and written to once. */
+        PyObject *imported = PyImport_AddModule(omt_imports);
+        Py_XINCREF(imported);
+        if (imported != NULL && PyObject_HasAttrString(imported, "version")) {
+            PyErr_SetString(PyExc_RuntimeError, "an object with that name is already defined");
+            return -1;
+        }
+        if (imported != NULL) PyModule_AddStringConstant(imported, "version", omt_version);
+#else
         PyObject *imported = PyImport_ImportModule(omt_imports);
+#endif
         if (imported == NULL) return -1;
         if (PyModule_AddObject(module, "imported", imported) < 0) return -1;
     }
@@ -158,8 +177,8 @@ def compiled(package: str, version: str, kind: str, *, imports: str = "", calls:
     Args:
         package: the package that it is in.
         version: what its attribute ``version`` says.
-        kind: one of :data:`KINDS`.
-        imports: a module that it imports while it is initialised.
+        kind: one of :data:`KINDS`, or SINGLE_PHASE_ADDS, MULTI_PHASE_ADDS.
+        imports: a module that it imports (or adds to the table) while it is initialised.
         calls: a module whose ``meet()`` it calls while it is initialised.
     """
     rooms = {
