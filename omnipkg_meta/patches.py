@@ -57,23 +57,22 @@ _SETTINGS = frozenset({"logging._logRecordFactory", "logging._loggerClass"})
 #: (:mod:`omnipkg_meta.realm` sees to it).
 _ONE_PER_PROCESS = frozenset({"typing_extensions"})
 
-#: Where was looked, to the identities of the values that were there then.  Not the
-#: values: to keep them would keep alive what others have let go.
-_seen: dict[str, tuple[int, ...]] = {}
+#: Where was looked, to the values that were there then.
+_seen: dict[str, list[Any]] = {}
 _said: set[tuple[object, str]] = set()
 
 
 def begin() -> None:
     """Note what the standard library holds before any code of a bubble has run."""
     if not _seen:
-        _seen.update((place, _identities(namespace)) for place, namespace in _places())
+        _seen.update((place, _values(place, namespace)) for place, namespace in _places())
 
 
 def report() -> None:
     """Warn of what code of bubbles has put into the standard library since the last time."""
     for place, namespace in _places():
-        values = _identities(namespace)
-        if _seen.get(place) == values:
+        values = _values(place, namespace)
+        if _is_as_before(place, values):
             continue
         _seen[place] = values
         for name, value in list(namespace.items()):
@@ -83,8 +82,20 @@ def report() -> None:
             _say(realm, f"{place}.{name}", value)
 
 
-def _identities(namespace: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(map(id, list(namespace.values())))
+def _is_as_before(place: str, values: list[Any]) -> bool:
+    # Lists compare by identity first, at C speed; only what is new is asked at all.
+    try:
+        return _seen.get(place) == values
+    except Exception:  # noqa: BLE001  # somebody's value cannot be compared: it is new
+        return False
+
+
+def _values(place: str, namespace: Mapping[str, Any]) -> list[Any]:
+    values = list(namespace.values())
+    if place in {"sys", "builtins"}:
+        # The last error and the last result lie there: they are not to be kept alive.
+        return [value for value in values if isinstance(value, (FunctionType, type))]
+    return values
 
 
 def _places() -> Iterator[tuple[str, Mapping[str, Any]]]:
