@@ -18,7 +18,7 @@ from importlib.machinery import ExtensionFileLoader
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from omnipkg_meta import declared, kinds, native_stack
+from omnipkg_meta import declared, kinds, native_stack, surprise, trace
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
 from omnipkg_meta.kinds import KINDS, Kind, kind_of
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
@@ -32,10 +32,13 @@ __all__ = [
     "SETTLED",
     "Asker",
     "at_home",
+    "decide_aloud",
     "decision",
     "forget",
     "may_settle",
     "question",
+    "realm_for",
+    "settle",
     "who",
 ]
 
@@ -465,3 +468,29 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
     if not free:
         answers[asker.home, name, importable] = answer
     return answer
+
+
+def realm_for(name: object, frame: FrameType | None) -> Realm | None:
+    """Return the realm that answers for a module name; None if the name is not claimed.
+
+    Args:
+        name: a full module name (or any key).
+        frame: the nearest frame outside of whoever intercepted the look-up.
+    """
+    if not isinstance(name, str):
+        return None
+    top = name.partition(".")[0]
+    if top not in CLAIMED:
+        return None
+    if frame is not None and (home := at_home(top, frame)) is not None:
+        return home
+    return decide_aloud(top, who(frame)).realm
+
+
+def decide_aloud(top: str, asker: Asker) -> Decision:
+    """Return which realm answers, as :func:`decision` does, and say so where it surprises."""
+    found = decision(top, asker)
+    trace.note(top, asker, found)
+    if found.rule is Rule.MAIN:
+        surprise.warn(top, asker)
+    return found

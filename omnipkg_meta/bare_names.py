@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import asking
 from omnipkg_meta.activation import CURRENT, OVERLAYS
+from omnipkg_meta.kinds import KINDS, Kind
 from omnipkg_meta.realm import loaded
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _realms(frame: FrameType | None) -> Iterator[Realm]:
     if asker.home is not None:
         yield from asker.home.chain()
         return
-    if asking.KINDS.get(asker.file) is not asking.Kind.INSTALLED:
+    if KINDS.get(asker.file) is not Kind.INSTALLED:
         activation = CURRENT.get()
         while activation is not None:
             yield from activation.realms

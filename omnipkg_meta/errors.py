@@ -236,3 +236,12 @@ class SharedModuleWarning(UserWarning):
     ``typing_extensions`` replaces parts of ``typing`` before Python 3.13, so two
     copies of it would undo each other's work.
     """
+
+
+class StandardLibraryPatchWarning(UserWarning):
+    """Code of a bubble has replaced a part of the standard library while it was loaded.
+
+    There is one standard library in a process: the replacement serves main and all
+    other bubbles too, and two versions of such a package undo each other's work.
+    Said once for each bubble and attribute.
+    """

@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import asking, metadata, modules
 from omnipkg_meta.activation import CURRENT
+from omnipkg_meta.asking import realm_for
+from omnipkg_meta.belonging import may_be_taken
 from omnipkg_meta.loaders import RealmLoader, load_outside
-from omnipkg_meta.modules import realm_for
 from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
 __all__ = ["FINDER", "RealmFinder", "install", "keep_first", "uninstall"]
 
@@ -54,7 +55,10 @@ class RealmFinder:
                 it, and another finder would have answered with a foreign file.
         """
         _sort_finders()
-        realm = realm_for(name, sys._getframe().f_back)
+        frame = sys._getframe().f_back
+        realm = realm_for(name, frame)
+        if path is None and (realm is None or realm is MAIN):
+            realm = _that_makes_it_up(name, target, frame) or realm
         if realm is not None and realm is not MAIN:
             return _spec_in_realm(realm, name, path, target)
         if realm is MAIN:
@@ -104,6 +108,8 @@ def _spec_in_realm(
     if spec is None:
         spec = PathFinder.find_spec(name, entries, target)
     if spec is None:
+        if name.partition(".")[0] not in realm.import_names:
+            return _spec_of_made_up(realm, name, path, target)
         if path is not None and len(entries) < len(path) and PathFinder.find_spec(name, path):
             raise _not_in(realm, name)  # it is main's, and PathFinder would be asked next
         return _spec_from_elsewhere(realm, name, path, target)
@@ -215,9 +221,7 @@ def _spec_from_elsewhere(
         spec: ModuleSpec | None = finder.find_spec(name, path, target)
         if spec is None:
             continue
-        origin = spec.origin if spec.has_location else None
-        locations = list(spec.submodule_search_locations or ())
-        files = [origin, *locations] if origin else locations
+        files = _files_of(spec)
         if not files and _home_of_finder(finder) is MAIN:
             continue  # what main's copy of the same package makes up
         if all(_within(file, realm) for file in files):
@@ -228,6 +232,49 @@ def _spec_from_elsewhere(
     if path is None:
         raise _not_in(realm, name)
     return None
+
+
+def _files_of(spec: ModuleSpec) -> list[str]:
+    origin = spec.origin if spec.has_location else None
+    locations = list(spec.submodule_search_locations or ())
+    return [origin, *locations] if origin else locations
+
+
+def _that_makes_it_up(
+    name: str, target: ModuleType | None, frame: FrameType | None
+) -> Realm | None:
+    """Let a realm provide a top-level name that a finder of its code answers for in it.
+
+    As setuptools' finder does, which stands its own ``distutils`` in the place of
+    the standard library's.
+    """
+    if not any(realm.finders for realm in loaded()):
+        return None
+    home = asking.who(frame).home
+    if home is None or home.provider(name) is not None or not may_be_taken(name):
+        return None
+    for finder in home.finders:
+        spec = finder.find_spec(name, None, target)
+        if spec is not None and all(_within(file, home) for file in _files_of(spec)):
+            modules.provide(home, name)
+            return home
+    return None
+
+
+def _spec_of_made_up(
+    realm: Realm, name: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    """Find a module under a name that none of the realm's distributions owns.
+
+    Finders of its code come first; then it sees what everybody does, in a copy of its own.
+    """
+    for finder in realm.finders:
+        spec: ModuleSpec | None = finder.find_spec(name, path, target)
+        if spec is not None and all(_within(file, realm) for file in _files_of(spec)):
+            loader: Any = RealmLoader(spec.loader, realm)
+            spec.loader = loader
+            return spec
+    return _spec_in_main(name, path, target)
 
 
 def _home_of_finder(finder: object) -> Realm | None:

@@ -12,7 +12,16 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import bare_names, environ, finder, lazy_imports, locks, modules, realm
+from omnipkg_meta import (
+    bare_names,
+    environ,
+    finder,
+    interpreter_state,
+    lazy_imports,
+    locks,
+    modules,
+    realm,
+)
 from omnipkg_meta.errors import HookError
 
 if TYPE_CHECKING:
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER_FORK", "ON_UNINSTALL", "install", "installed", "uninstall"]
 
-_PARTS = (lazy_imports, modules, locks, finder, environ, bare_names)
+_PARTS = (lazy_imports, modules, locks, interpreter_state, finder, environ, bare_names)
 
 #: Called when the hooks have come out, by whoever remembers that they are in.
 ON_UNINSTALL: list[Callable[[], None]] = []
@@ -75,6 +84,7 @@ def _after_fork() -> None:
     _lock = threading.RLock()
     realm.after_fork()
     modules.after_fork()
+    interpreter_state.after_fork()
     for notice in AFTER_FORK:
         notice()
 
@@ -104,3 +114,8 @@ def _leave() -> None:
     global _exiting  # noqa: PLW0603
     _exiting = True
     uninstall()
+    # The interpreter empties the modules that it finds in its table
+    # (``finalize_modules`` in ``Python/pylifecycle.c``), whoever else holds them.
+    for one in realm.loaded():
+        for name, module in list(one.modules.items()):
+            sys.modules[f"{name} of {one.bubble!r}"] = module

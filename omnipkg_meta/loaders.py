@@ -9,12 +9,13 @@ This file must not know how a module is found, nor who asked for it.
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import native
+from omnipkg_meta import native, patches
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.native import mark
 from omnipkg_meta.realm import MAIN, Realm
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 __all__ = ["LegacyMainLoader", "MainLoader", "RealmLoader", "load_outside"]
+
+
+class _Loading(threading.local):
+    """Whether a module of a bubble is being loaded in this thread."""
+
+    bubble = False
+
+
+_loading = _Loading()
 
 
 class RealmLoader:
@@ -37,10 +47,11 @@ class RealmLoader:
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Create the module with its ordinary loader, and mark it."""
-        # From here on, importlib finds the ordinary loader in the spec
-        # (``_init_module_attrs`` and ``_load_unlocked`` read it afterwards);
-        # None for a namespace package.
-        spec.loader = self._loader
+        if _loading.bubble or not hasattr(self._loader, "exec_module"):
+            # From here on, importlib finds the ordinary loader in the spec
+            # (``_init_module_attrs`` and ``_load_unlocked`` read it afterwards);
+            # None for a namespace package.
+            spec.loader = self._loader
         create = getattr(self._loader, "create_module", None)
         module = create(spec) if create is not None else None
         if module is None:
@@ -49,10 +60,24 @@ class RealmLoader:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Execute the module again: ``importlib.reload`` creates none, and so comes here."""
+        """Execute the module with its ordinary loader, which from here on is the one to be seen.
+
+        Comes here for a module that no other module of a bubble loads, and for one
+        that is loaded again: ``importlib.reload`` creates none.
+        """
         _restore_loader(module, self._loader)
-        if self._loader is not None:
+        if self._loader is None:
+            return
+        if _loading.bubble:
             self._loader.exec_module(module)
+            return
+        patches.begin()
+        _loading.bubble = True
+        try:
+            self._loader.exec_module(module)
+        finally:
+            _loading.bubble = False
+        patches.report()
 
 
 def _restore_loader(module: ModuleType, loader: Any) -> None:

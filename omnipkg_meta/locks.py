@@ -17,8 +17,8 @@ import importlib._bootstrap
 import sys
 from typing import TYPE_CHECKING, Any
 
+from omnipkg_meta.asking import realm_for
 from omnipkg_meta.errors import HookError
-from omnipkg_meta.modules import realm_for
 from omnipkg_meta.realm import MAIN
 
 if TYPE_CHECKING:

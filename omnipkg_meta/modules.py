@@ -23,61 +23,41 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import surprise, trace
+from omnipkg_meta import asking
 from omnipkg_meta.activation import CURRENT
-from omnipkg_meta.asking import IMPORT_NAME, SETTLED, at_home, decision, may_settle, settle, who
-from omnipkg_meta.errors import HookError
-from omnipkg_meta.realm import CLAIMED, MAIN, loaded
-from omnipkg_meta.resolution import Decision, Rule, in_scope
-from omnipkg_meta.retype import interpreters_modules, prove, set_type, subscript_in_c
+from omnipkg_meta.asking import (
+    IMPORT_NAME,
+    SETTLED,
+    at_home,
+    decide_aloud,
+    decision,
+    may_settle,
+    realm_for,
+    who,
+)
+from omnipkg_meta.belonging import Entry, belongs, may_be_taken
+from omnipkg_meta.realm import CLAIMED, MAIN, loaded, realm_of_file
+from omnipkg_meta.resolution import Rule, in_scope
+from omnipkg_meta.retype import check_live, prove, set_type, subscript_in_c
 from omnipkg_meta.views import Items, Keys, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
     from types import FrameType
 
-    from omnipkg_meta.asking import Asker
     from omnipkg_meta.realm import Realm
 
-__all__ = ["claim", "guarded", "install", "installed", "realm_for", "sweep", "uninstall"]
+__all__ = ["claim", "guarded", "install", "installed", "provide", "sweep", "uninstall"]
 
 
 def before_import() -> None:
-    """Do what has to be done before an import of a claimed name, or of any name in a scope.
-
-    Set by the finder, which sees to it that it is asked first.
-    """
+    """Do what is due before an import of a claimed name, or in a scope; set by the finder."""
 
 
 _getframe = sys._getframe
 _current = CURRENT.get
 _NOTHING = object()
 _MAINS = MAIN.modules
-
-
-def realm_for(name: object, frame: FrameType | None) -> Realm | None:
-    """Return the realm that answers for a module name; None if the name is not claimed.
-
-    Args:
-        name: a full module name (or any key).
-        frame: the nearest frame outside of whoever intercepted the look-up.
-    """
-    if not isinstance(name, str):
-        return None
-    top = name.partition(".")[0]
-    if top not in CLAIMED:
-        return None
-    if frame is not None and (home := at_home(top, frame)) is not None:
-        return home
-    return _decide(top, who(frame)).realm
-
-
-def _decide(top: str, asker: Asker) -> Decision:
-    found = decision(top, asker)
-    trace.note(top, asker, found)
-    if found.rule is Rule.MAIN:
-        surprise.warn(top, asker)
-    return found
 
 
 class RealmModules(dict):  # type: ignore[type-arg]
@@ -130,12 +110,15 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return default
 
     def __setitem__(self, name: Any, module: Any) -> None:
+        _take(name, module, _getframe().f_back)
         _apply(_put, self, name, _getframe().f_back, module)
 
     def __delitem__(self, name: Any) -> None:
+        _spare(name, _getframe().f_back)
         _apply(dict.pop, self, name, _getframe().f_back)
 
     def setdefault(self, name: Any, default: Any = None) -> Any:
+        _take(name, default, _getframe().f_back)
         return _apply(dict.setdefault, self, name, _getframe().f_back, default)
 
     def pop(self, name: Any, *default: Any) -> Any:
@@ -145,6 +128,7 @@ class RealmModules(dict):  # type: ignore[type-arg]
             # Unlike that of a plain dict, our copy is not atomic: ``dict(sys.modules)``
             # of another thread would trip over the gap.
             return _apply(dict.__getitem__, self, name, frame)
+        _spare(name, frame)
         return _apply(dict.pop, self, name, frame, *default)
 
     def popitem(self) -> tuple[Any, Any]:
@@ -237,11 +221,13 @@ class GuardedModules(RealmModules):
 
     def __getitem__(self, name: Any) -> Any:
         frame = _getframe().f_back
+        _leave_alone(name, frame)
         if _is_claimed(name):
             return _missing(name, frame)
         return dict.__getitem__(self, name)
 
     def get(self, name: Any, default: Any = None) -> Any:
+        _leave_alone(name, _getframe().f_back)
         realm = realm_for(name, _getframe().f_back)
         return dict.get(self, name, default) if realm is None else realm.modules.get(name, default)
 
@@ -286,7 +272,7 @@ def _missing(name: object, frame: FrameType | None) -> Any:
         if not may_settle(frame):
             return module
     asker = who(frame)
-    answer = _decide(top, asker)
+    answer = decide_aloud(top, asker)
     realm = answer.realm
     try:
         module = realm.modules[name]
@@ -301,7 +287,7 @@ def _missing(name: object, frame: FrameType | None) -> Any:
     ):
         activation.memo[name] = realm.modules
     if frame is not None:
-        settle(name, asker, answer, frame)
+        asking.settle(name, asker, answer, frame)
     return module
 
 
@@ -336,6 +322,7 @@ def _view(modules: dict[Any, Any], frame: FrameType | None) -> dict[Any, Any]:
 
 def _update(modules: dict[Any, Any], new: dict[Any, Any], frame: FrameType | None) -> None:
     for name, module in new.items():
+        _take(name, module, frame)
         _apply(_put, modules, name, frame, module)
 
 
@@ -359,18 +346,7 @@ def install() -> None:
     with _lock:
         if _live is not None:
             return
-        if type(sys.modules) is not dict:
-            raise HookError(
-                "sys.modules is not a plain dict.",
-                cause=f"it is a {type(sys.modules).__module__}.{type(sys.modules).__qualname__}",
-                tip="another library replaced it; enter the first scope before it is loaded",
-            )
-        if interpreters_modules() is not sys.modules:
-            raise HookError(
-                "sys.modules is not the dict that the interpreter itself looks in.",
-                cause="something assigned another dict to sys.modules",
-                tip="change sys.modules in place, or enter the first scope before that",
-            )
+        check_live(sys.modules)
         subscript_in_c(RealmModules)
         prove(RealmModules, GuardedModules)
         _live = sys.modules
@@ -401,31 +377,98 @@ def claim(names: Iterable[str]) -> None:
             return
         # First where they will be looked for, then the claim, then away from
         # where they were: at no moment does another thread miss them.
-        for name, module in list(dict.items(_live)):
-            if isinstance(name, str) and name.partition(".")[0] in new:
-                MAIN.modules[name] = module
+        storage = list(dict.items(_live))
+        named = [pair for pair in storage if isinstance(pair[0], str)]
+        mains = {name: one for name, one in named if name.partition(".")[0] in new}
+        _MAINS.update(mains)
         CLAIMED.update(new)
         _unclaimed.clear()
+        for name in mains:
+            dict.pop(_live, name, None)
         sweep(MAIN)
 
 
-def sweep(realm: Realm, *, loading: bool = False) -> None:
+def provide(realm: Realm, top: str) -> None:
+    """Let a realm provide one more top-level name; but for made-up ones it sees what is there."""
+    with _lock:
+        claim({top})
+        if top not in realm.provided:
+            for name, module in list(MAIN.modules.items()):
+                if name.partition(".")[0] == top and not Entry.of(module).made_up:
+                    realm.modules.setdefault(name, module)
+            realm.provided |= {top}
+            asking.forget()
+
+
+def _take(name: object, module: object, frame: FrameType | None) -> None:
+    """See to it that what code of a realm puts into the table goes to that realm."""
+    entry = Entry.of(module)
+    if not isinstance(name, str) or not (
+        entry.made_up or any(belongs(name, entry, realm.prefix) for realm in loaded())
+    ):
+        return
+    home = who(frame).home
+    if home is not None:
+        top = name.partition(".")[0]
+        if home.provider(top) is None and belongs(name, entry, home.prefix):
+            provide(home, top)
+    elif not _is_claimed(name):
+        _unclaimed.add(name)  # so that no sweep takes it
+
+
+def _spare(name: object, frame: FrameType | None) -> None:
+    """See to it that code of a realm takes no module of the standard library away from main."""
+    top = str(name).partition(".")[0]
+    if top in sys.stdlib_module_names and _everybodys(name) is not _NOTHING:
+        _part_from_main(str(name), top, frame)
+
+
+def _leave_alone(name: object, frame: FrameType | None) -> None:
+    """See to it that native code of a realm does not find what other code made up.
+
+    ``PyImport_AddModule`` would hand it that, and it would add its own to it.
+    """
+    found = _everybodys(name)
+    if found is not _NOTHING and Entry.of(found).made_up:
+        top = str(name).partition(".")[0]
+        whole = _everybodys(top)
+        if whole is _NOTHING or Entry.of(whole).made_up:  # else a part of what is everybody's
+            _part_from_main(str(name), top, frame)
+
+
+def _part_from_main(name: str, top: str, frame: FrameType | None) -> None:
+    home = who(frame).home
+    if home is not None and home.provider(top) is None and may_be_taken(name):
+        provide(home, top)
+
+
+def _everybodys(name: object) -> Any:
+    """Return the module of the storage, or main's of a claimed name."""
+    storage: dict[Any, Any] = sys.modules
+    return dict.get(storage, name, _MAINS.get(str(name), _NOTHING))
+
+
+def sweep(realm: Realm, before: Container[Any] | None = None) -> None:
     """Move modules of claimed names from the storage into the tables of their realms.
 
     Args:
         realm: where a module goes that does not say which file it is from.
-        loading: whether an extension module of that realm has just initialised.
+        before: the names that were there before an extension module of it initialised.
     """
     if _live is None:
         return
     for name in dict.keys(_live) - _unclaimed:
+        module = dict.get(_live, name)
+        if before is not None and realm is not MAIN and _guards == 1 and name not in before:
+            entry = Entry.of(module)
+            if not _is_claimed(name) and belongs(name, entry, realm.prefix):
+                provide(realm, name.partition(".")[0])
         if not _is_claimed(name):
             _unclaimed.add(name)
             continue
-        module = dict.get(_live, name)
         owner = _owner(module)
         if owner is None:
-            if _guards > loading:
+            if _guards > (before is not None):
                 continue  # another loader's, perhaps; it sweeps when it is done
             owner = realm
         # In one step: another thread may be sweeping too.
@@ -443,14 +486,8 @@ def _is_claimed(name: object) -> bool:
 
 def _owner(module: Any) -> Realm | None:
     """Return the realm that a module's file lies in; None where it does not say."""
-    spec = getattr(module, "__spec__", None)
-    file = getattr(spec, "origin", None) or getattr(module, "__file__", None)
-    if not isinstance(file, str):
-        return None
-    for realm in loaded():
-        if file.startswith(realm.prefix):
-            return realm
-    return MAIN
+    file = Entry.of(module).file
+    return None if file is None else realm_of_file(file)
 
 
 def after_fork() -> None:
@@ -463,15 +500,15 @@ def after_fork() -> None:
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
-    """Trust no claimed name in the storage for as long as this lasts."""
+def guarded() -> Iterator[frozenset[Any]]:
+    """Trust no claimed name in the storage for as long as this lasts; give what is in it."""
     global _guards  # noqa: PLW0603
     with _lock:
         _guards += 1
         if _live is not None and _guards == 1:
             set_type(_live, GuardedModules)
     try:
-        yield
+        yield frozenset(() if _live is None else dict.keys(_live))
     finally:
         with _lock:
             _guards = max(_guards - 1, 0)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib.machinery import ExtensionFileLoader
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import modules
+from omnipkg_meta import interpreter_state, modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +48,7 @@ class RealmExtensionLoader(ExtensionFileLoader):
             ImportError: the file is not what it should be; to load it would be a crash, perhaps.
         """
         _refuse_damaged(self.name, self.path, self.realm)
+        interpreter_state.separate(self.realm)
         with initialising(self.realm):
             module = super().create_module(spec)
         mark(module, self.realm)
@@ -77,11 +78,11 @@ def _refuse_damaged(name: str, path: str, realm: Realm) -> None:
 @contextmanager
 def initialising(realm: Realm) -> Iterator[None]:
     """Guard ``sys.modules`` while an extension module of a realm initialises, then sweep it."""
-    with modules.guarded():
+    with modules.guarded() as before:
         try:
             yield
         finally:
-            modules.sweep(realm, loading=True)
+            modules.sweep(realm, before)
 
 
 def mark(module: ModuleType, realm: Realm) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "main_path",
     "normalize",
     "realm_of",
+    "realm_of_file",
 ]
 
 #: Top-level import names that a realm other than main provides.  Only ever grows.
@@ -61,7 +62,8 @@ class Realm:
         bubble: the bubble, or None for main.
         directories: where its modules are found, as ``sys.path`` would list them.
         prefix: what the paths of its files begin with.
-        provided: the top-level import names it provides.
+        provided: the top-level import names it provides: those of its distributions, and
+            those under which its code put modules into the table.
         distributions: the distributions it holds, normalized name to version.
         outer: the realm that is asked next, before main; None where main is next.
         adopts: whether its code is main's, loaded anew on top of ``outer``.
@@ -158,6 +160,14 @@ def main_path() -> list[str]:
 def loaded() -> list[Realm]:
     """Return the realms of this process, without main, oldest first."""
     return list(_realms.values())
+
+
+def realm_of_file(file: str) -> Realm:
+    """Return the realm that a file belongs to."""
+    for realm in loaded():
+        if file.startswith(realm.prefix):
+            return realm
+    return MAIN
 
 
 def realm_of(bubble: Bubble) -> Realm:

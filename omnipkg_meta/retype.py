@@ -16,7 +16,7 @@ from typing import Any
 
 from omnipkg_meta.errors import HookError
 
-__all__ = ["interpreters_modules", "prove", "set_type", "subscript_in_c"]
+__all__ = ["check_live", "prove", "set_type", "subscript_in_c"]
 
 #: ``Py_mp_subscript`` of ``Include/typeslots.h``, a part of the stable ABI.
 _MP_SUBSCRIPT = 5
@@ -117,7 +117,27 @@ def subscript_in_c(subclass: type[dict[Any, Any]]) -> bool:
     return True
 
 
-def interpreters_modules() -> object:
+def check_live(modules: dict[Any, Any]) -> None:
+    """See that a dict is the plain one that the interpreter itself looks in.
+
+    Raises:
+        HookError: it is not.
+    """
+    if type(modules) is not dict:
+        raise HookError(
+            "sys.modules is not a plain dict.",
+            cause=f"it is a {type(modules).__module__}.{type(modules).__qualname__}",
+            tip="another library replaced it; enter the first scope before it is loaded",
+        )
+    if _interpreters_modules() is not modules:
+        raise HookError(
+            "sys.modules is not the dict that the interpreter itself looks in.",
+            cause="something assigned another dict to sys.modules",
+            tip="change sys.modules in place, or enter the first scope before that",
+        )
+
+
+def _interpreters_modules() -> object:
     """Return the interpreter's own dict of modules (``PyImport_GetModuleDict``)."""
     import ctypes
 

@@ -16,8 +16,12 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["KINDS", "SUFFIX", "compiled", "needs_compiler"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["KINDS", "SUFFIX", "built", "compiled", "filled", "needs_compiler"]
 
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")
 
@@ -33,6 +37,14 @@ _SOURCE = r"""
 #ifdef SINGLE_PHASE_WRITES_ITSELF
 #define SINGLE_PHASE
 #define WRITES_ITSELF
+#endif
+
+#ifdef SINGLE_PHASE_ADDS
+#define SINGLE_PHASE
+#define ADDS
+#endif
+#ifdef MULTI_PHASE_ADDS
+#define ADDS
 #endif
 
 /* Rooms of 80 bytes; not static, so that the compiler takes nothing for granted. */
@@ -104,7 +116,18 @@ static int execute(PyObject *module) {
     if (PyDict_SetItemString(PyImport_GetModuleDict(), omt_full_name, module) < 0) return -1;
 #endif
     if (omt_imports[0]) {
+#ifdef ADDS
+        /* Made up, unless it is there, and written to once. */
+        PyObject *imported = PyImport_AddModule(omt_imports);
+        Py_XINCREF(imported);
+        if (imported != NULL && PyObject_HasAttrString(imported, "version")) {
+            PyErr_SetString(PyExc_RuntimeError, "an object with that name is already defined");
+            return -1;
+        }
+        if (imported != NULL) PyModule_AddStringConstant(imported, "version", omt_version);
+#else
         PyObject *imported = PyImport_ImportModule(omt_imports);
+#endif
         if (imported == NULL) return -1;
         if (PyModule_AddObject(module, "imported", imported) < 0) return -1;
     }
@@ -154,17 +177,26 @@ def compiled(package: str, version: str, kind: str, *, imports: str = "", calls:
     Args:
         package: the package that it is in.
         version: what its attribute ``version`` says.
-        kind: one of :data:`KINDS`.
-        imports: a module that it imports while it is initialised.
+        kind: one of :data:`KINDS`, or SINGLE_PHASE_ADDS, MULTI_PHASE_ADDS.
+        imports: a module that it imports (or adds to the table) while it is initialised.
         calls: a module whose ``meet()`` it calls while it is initialised.
     """
-    library = _compiled(kind)
     rooms = {
         "FULL_NAME": f"{package}._native",
         "VERSION": version,
         "IMPORTS": imports,
         "CALLS": calls,
     }
+    return filled(_compiled(kind), rooms)
+
+
+@functools.cache
+def _compiled(kind: str) -> bytes:
+    return built(_SOURCE, kind)
+
+
+def filled(library: bytes, rooms: Mapping[str, str]) -> bytes:
+    """Write texts into the rooms of 80 bytes that the source of a library left for them."""
     for room, text in rooms.items():
         before = f"@{room}@".encode().ljust(80, b"\0")
         assert library.count(before) == 1
@@ -172,17 +204,18 @@ def compiled(package: str, version: str, kind: str, *, imports: str = "", calls:
     return library
 
 
-@functools.cache
-def _compiled(kind: str) -> bytes:
+def built(text: str, *defines: str) -> bytes:
+    """Compile an extension module of one C file, with some macros defined."""
     with tempfile.TemporaryDirectory() as directory:
-        source, built = Path(directory, "source.c"), Path(directory, "built.so")
-        source.write_text(_SOURCE)
+        source, library = Path(directory, "source.c"), Path(directory, "built.so")
+        source.write_text(text)
         link = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
         subprocess.run(
             [
-                *(str(_compiler()), "-shared", "-fPIC", "-pthread", "-O1", f"-D{kind}", *link),
-                *("-I", sysconfig.get_path("include"), "-o", str(built), str(source)),
+                *(str(_compiler()), "-shared", "-fPIC", "-pthread", "-O1", *link),
+                *(f"-D{define}" for define in defines),
+                *("-I", sysconfig.get_path("include"), "-o", str(library), str(source)),
             ],
             check=True,
         )
-        return built.read_bytes()
+        return library.read_bytes()

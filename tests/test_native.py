@@ -7,6 +7,7 @@ import importlib
 import operator
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -18,7 +19,6 @@ from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from types import ModuleType
 
     from omnipkg_meta.store.bubble import Bubble
@@ -161,6 +161,29 @@ def test_an_extension_module_that_fails_half_way_tries_afresh(world: World) -> N
         vars(importlib.import_module(switch))["broken"] = False
         assert importlib.import_module(f"{name}._native").version == "1.0"
     assert f"{name}._native" not in dict.keys(sys.modules)
+
+
+def test_one_name_of_single_phase_initialisation_is_two_modules_in_two_bubbles(
+    world: World,
+) -> None:
+    # The interpreter keeps such modules by file and name
+    # (``_PyImport_FixupExtensionObject``), the loader of the system by inode.
+    name = world.name("single")
+    extensions = {one: compiled(name, one, "SINGLE_PHASE") for one in ("1.0", "2.0")}
+    bubbles = [
+        world.make(name, version, {f"{name}/__init__.py": "", f"{name}/_native{SUFFIX}": extension})
+        for version, extension in extensions.items()
+    ]
+    full = f"{name}._native"
+    found = [om.load(bubble, name=full) for bubble in bubbles]
+    assert [one.version for one in found] == ["1.0", "2.0"]
+    assert len({Path(str(one.__file__)).stat().st_ino for one in found}) == 2
+    for bubble, module in zip(bubbles, found, strict=True):
+        with om.use(bubble):
+            del sys.modules[full]
+            again = om.load(bubble, name=full)
+            assert again.version == module.version
+            assert again.__file__ == module.__file__
 
 
 def test_while_an_extension_module_initialises_no_other_thread_sees_it(world: World) -> None:

@@ -210,6 +210,27 @@ def test_at_exit_the_table_of_modules_is_an_ordinary_dict_again(claimed: World) 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("inside", [False, True])
+def test_at_exit_a_module_is_taken_apart_although_something_in_c_holds_it(
+    world: World, inside: bool
+) -> None:
+    # As the interpreter holds extension modules of single-phase initialisation.
+    text = """
+        import ctypes, os, sys
+        class Last:
+            def __init__(self, write):
+                self.write = write
+            def __del__(self):
+                self.write(1, b"gone")
+        last = Last(os.write)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(sys.modules[__name__]))
+        """
+    world.versions("held", "1.0", main="0.5", files={"held.py": text})
+    source = '"held==1.0"' if inside else "om.main"
+    done = world.run(f"import omnipkg_meta as om\nwith om.use({source}):\n    import held\n")
+    assert (done.stdout, done.stderr) == ("gone", "")
+
+
 def test_a_forked_child_goes_on_in_the_scope_and_ends_in_silence(claimed: World) -> None:
     done = claimed.run(
         """

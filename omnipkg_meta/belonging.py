@@ -1,0 +1,83 @@
+"""To whom an entry of the table of modules belongs whose name nobody has claimed.
+
+Code of a bubble puts modules into ``sys.modules`` under names that its
+distributions do not own: native code makes modules up (TensorFlow's
+``pybind11_abseil.status``, by ``PyImport_AddModule``), and Python code puts its
+own in the place of others (setuptools its ``distutils``).  A second version of
+the package would trip over what the first one left, and main would get it.
+
+This file owns the rule.  It must not know who asks, nor what the table is.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+__all__ = ["Entry", "belongs", "may_be_taken"]
+
+#: What is one in a process, whoever writes it: the program, and the import system.
+_ONE = frozenset(
+    {
+        *("__main__", "__mp_main__", "builtins", "importlib", "omnipkg_meta", "sys"),
+        *(name for name in sys.builtin_module_names if name.startswith("_")),
+        *("_frozen_importlib", "_frozen_importlib_external"),
+    }
+)
+
+#: What Cython's modules share on purpose, whatever package they are of: the types of
+#: functions and generators, one module for each version of Cython
+#: (``__Pyx_FetchSharedCythonABIModule``), and where its code objects claim to be from.
+_CYTHONS = ("_cython_", "cython_runtime")
+
+
+class Entry(NamedTuple):
+    """What a module says of where it is from.
+
+    Attributes:
+        file: the file that it was loaded from, if it was.
+        found: whether a finder found it; otherwise code made it up.
+    """
+
+    file: str | None
+    found: bool
+
+    @classmethod
+    def of(cls, module: object) -> Entry:
+        """Read it off a module, or whatever else stands in the table, without running its code."""
+        try:
+            namespace = object.__getattribute__(module, "__dict__")
+        except AttributeError:
+            namespace = {}
+        spec = namespace.get("__spec__")
+        for file in (getattr(spec, "origin", None), namespace.get("__file__")):
+            if isinstance(file, str):
+                return cls(file, spec is not None)
+        return cls(None, spec is not None)
+
+    @property
+    def made_up(self) -> bool:
+        """Whether it comes from nowhere: no finder found it, and it is of no file."""
+        return self.file is None and not self.found
+
+
+def may_be_taken(name: str) -> bool:
+    """Tell whether a realm may have a module of its own under this name."""
+    return name.partition(".")[0] not in _ONE and not name.startswith(_CYTHONS)
+
+
+def belongs(name: str, entry: Entry, prefix: tuple[str, ...]) -> bool:
+    """Tell whether an entry that a realm's code put into the table belongs to that realm.
+
+    It does if it is from the realm's files, or from nowhere.  What is from another
+    place (a module of main or of the standard library, first imported by code of
+    the bubble) is everybody's.
+
+    Args:
+        name: the full name that it stands under.
+        entry: what stands there.
+        prefix: what the paths of the realm's files begin with.
+    """
+    if not may_be_taken(name):
+        return False
+    return entry.made_up if entry.file is None else entry.file.startswith(prefix)

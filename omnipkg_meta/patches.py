@@ -1,0 +1,144 @@
+"""What code of bubbles writes into the standard library while it loads.
+
+There is one standard library in a process.  A function that a bubble's code puts
+in the place of one of its own serves everybody from then on, main too; with two
+versions of such a package in one process, the last one wins.  That is noticed
+when the outermost load of a bubble's modules has ended, and said once, by name.
+
+To look at everything each time would cost more than it is worth, so what is looked
+at is a list: the modules (:data:`MODULES`) and classes (:data:`CLASSES`) that
+packages are known to patch.  A value counts if it is a function or a class, and a
+bubble's code defined it: caches, lazy attributes, and what the import system
+itself writes, are no functions of a bubble.
+
+This file must not know how a module is found or loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import BuiltinFunctionType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from omnipkg_meta.errors import StandardLibraryPatchWarning
+from omnipkg_meta.realm import CLAIMED, Realm, loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["CLASSES", "MODULES", "begin", "report"]
+
+#: By gevent, eventlet, exceptiongroup, setuptools, typing_extensions, certifi-win32,
+#: truststore, pyOpenSSL's injectors, debuggers, profilers, test tools.
+MODULES = (
+    *("_thread", "abc", "asyncio", "asyncio.base_events", "asyncio.events", "asyncio.tasks"),
+    *("builtins", "codecs", "collections", "concurrent.futures.thread", "contextvars", "copy"),
+    *("copyreg", "dataclasses", "datetime", "enum", "functools", "hashlib", "http.client"),
+    *("importlib", "importlib.metadata", "inspect", "io", "json", "json.encoder", "linecache"),
+    *("locale", "logging", "multiprocessing.context", "os", "os.path", "pathlib", "pickle"),
+    *("pkgutil", "platform", "queue", "random", "re", "runpy", "select", "selectors", "shutil"),
+    *("signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "tokenize"),
+    *("traceback", "types", "typing", "unittest", "unittest.case", "urllib.parse"),
+    *("urllib.request", "uuid", "warnings", "weakref", "xml.etree.ElementTree", "zipfile"),
+)
+
+CLASSES = (
+    *("asyncio.base_events.BaseEventLoop", "http.client.HTTPConnection", "json.JSONEncoder"),
+    *("logging.Handler", "logging.Logger", "logging.LogRecord", "pathlib.Path", "pickle.Pickler"),
+    *("socket.socket", "ssl.SSLContext", "ssl.SSLSocket", "subprocess.Popen", "threading.Thread"),
+    *("traceback.TracebackException", "unittest.TestCase"),
+)
+
+#: What the standard library offers to be set, each by a function of its own.
+_SETTINGS = frozenset({"logging._logRecordFactory", "logging._loggerClass"})
+
+#: Packages whose patches do no harm: there is one copy of them in a process
+#: (:mod:`omnipkg_meta.realm` sees to it).
+_ONE_PER_PROCESS = frozenset({"typing_extensions"})
+
+#: Where was looked, to the values that were there then.
+_seen: dict[str, list[Any]] = {}
+_said: set[tuple[object, str]] = set()
+
+
+def begin() -> None:
+    """Note what the standard library holds before any code of a bubble has run."""
+    if not _seen:
+        _seen.update((place, _values(place, namespace)) for place, namespace in _places())
+
+
+def report() -> None:
+    """Warn of what code of bubbles has put into the standard library since the last time."""
+    for place, namespace in _places():
+        values = _values(place, namespace)
+        if _is_as_before(place, values):
+            continue
+        _seen[place] = values
+        for name, value in list(namespace.items()):
+            realm = _home(value)
+            if realm is None or f"{place}.{name}" in _SETTINGS:
+                continue
+            _say(realm, f"{place}.{name}", value)
+
+
+def _is_as_before(place: str, values: list[Any]) -> bool:
+    # Lists compare by identity first, at C speed; only what is new is asked at all.
+    try:
+        return _seen.get(place) == values
+    except Exception:  # noqa: BLE001  # somebody's value cannot be compared: it is new
+        return False
+
+
+def _values(place: str, namespace: Mapping[str, Any]) -> list[Any]:
+    values = list(namespace.values())
+    if place in {"sys", "builtins"}:
+        # The last error and the last result lie there: they are not to be kept alive.
+        return [value for value in values if isinstance(value, (FunctionType, type))]
+    return values
+
+
+def _places() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    # The storage itself: who asks is of no importance, and these names are never away.
+    storage: dict[str, Any] = sys.modules
+    for name in MODULES:
+        module = dict.get(storage, name)
+        if module is not None:
+            yield name, module.__dict__
+    for full in CLASSES:
+        name, _, attribute = full.rpartition(".")
+        module = dict.get(storage, name)
+        found = None if module is None else module.__dict__.get(attribute)
+        if isinstance(found, type):
+            yield full, found.__dict__
+
+
+def _home(value: object) -> Realm | None:
+    """Return the realm whose code defined a function or a class, or None."""
+    if type(value) is FunctionType:
+        home = value.__globals__.get("__realm__")
+        return home if isinstance(home, Realm) else None
+    if not isinstance(value, (type, BuiltinFunctionType)):
+        return None
+    module = value.__module__
+    if str(module).partition(".")[0] not in CLAIMED:
+        return None
+    for realm in loaded():
+        defined_in = realm.modules.get(str(module))
+        if defined_in is not None and defined_in.__dict__.get(value.__name__) is value:
+            return realm
+    return None
+
+
+def _say(realm: Realm, place: str, value: Any) -> None:
+    package = str(value.__module__).partition(".")[0]
+    if package in _ONE_PER_PROCESS or (realm.bubble, place) in _said:
+        return
+    _said.add((realm.bubble, place))
+    warnings.warn(
+        f"{realm.bubble!r} has put {value.__module__}.{value.__qualname__} in the place of "
+        f"{place}, while it was loaded. The standard library is everybody's: this holds for the "
+        "whole process, and another version of the package will replace it again.",
+        StandardLibraryPatchWarning,
+        stacklevel=4,
+    )
