@@ -19,12 +19,14 @@ from importlib.machinery import ExtensionFileLoader
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from omnipkg_meta import declared, native_stack
+from omnipkg_meta import declared, namespaces, native_stack
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
+from omnipkg_meta.namespaces import JOINED, holder, portion
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 from omnipkg_meta.resolution import Decision, Rule, decide
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 __all__ = [
@@ -136,6 +138,7 @@ def forget() -> None:
     SETTLED.clear()
     _native_askers.clear()
     declared.forget()
+    namespaces.forget()
 
 
 def kind_of(file: str) -> Kind:
@@ -300,8 +303,16 @@ def _module_name(namespace: dict[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _initialising(frame: FrameType) -> Asker | None:
-    """Return the extension module that is being initialised in a frame of its loader."""
+def _loading(frame: FrameType) -> Asker | None:
+    """Return the extension module that is being initialised in a frame of its loader.
+
+    Or the side whose namespace package it is, where its path looks for its parent
+    (``_NamespacePath``), whoever reads that path.
+    """
+    if frame.f_code.co_name == "_get_parent_path":
+        first = os.path.join(next(iter(frame.f_locals["self"]._path), ""), "")
+        home = next((realm for realm in loaded() if first.startswith(realm.prefix)), None)
+        return Asker(home, "omnipkg_meta", "", frame, native=True)
     if frame.f_code.co_name not in {"create_module", "exec_module"}:
         return None
     loader = frame.f_locals.get("self")
@@ -341,7 +352,7 @@ def _lazy_module(frame: FrameType) -> Asker | None:
 
 #: Frames of the import system that speak for somebody who has no frame here.
 _SPEAKERS = {
-    Kind.LOADER: _initialising,
+    Kind.LOADER: _loading,
     Kind.METADATA: _entry_point,
     Kind.LAZY: _lazy_module,
 }
@@ -404,9 +415,36 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
     """Say which realm answers an asker, in the current context.
 
     Args:
-        name: a top-level import name, or a normalized distribution name.
+        name: the full name of a module, or the normalized name of a distribution.
         asker: who asks.
-        importable: whether ``name`` is an import name.
+        importable: whether ``name`` is that of a module.
+    """
+    if not importable:
+        return _decide(name, asker, settled=False, provider=Realm.distribution_provider)
+    top, _, rest = name.partition(".")
+    own = asker.module.partition(".")[0] == top
+    if top not in JOINED:
+        return _decide(top, asker, settled=own, provider=Realm.provider)
+    if own:
+        own = (part := portion(name)) == portion(asker.module) and part not in JOINED
+    found = _decide(top, asker, settled=own, provider=Realm.provider)
+    return found._replace(realm=holder(found.realm, name)) if rest else found
+
+
+def _decide(
+    name: str,
+    asker: Asker,
+    *,
+    settled: bool,
+    provider: Callable[[Realm, str], Realm | None],
+) -> Decision:
+    """Ask the rules.
+
+    Args:
+        name: a top-level import name, or the normalized name of a distribution.
+        asker: who asks.
+        settled: whether it is the asker's own package.
+        provider: how a realm is asked.
     """
     if asker.home is not None:
         return decide(
@@ -416,12 +454,12 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
             pins=(),
             activation=None,
             overlays=OVERLAYS[0],
-            provider=Realm.provider if importable else Realm.distribution_provider,
+            provider=provider,
         )
-    top = asker.module.partition(".")[0]
     # This library loads its dependencies before it can lay anything over main, and
     # goes on with these; and what is loaded of main goes on with itself.
-    settled = top == "omnipkg_meta" or (importable and name == top)
+    settled = settled or asker.module.partition(".")[0] == "omnipkg_meta"
+    importable = provider is Realm.provider
 
     def declares(asked: str) -> bool:
         if settled:
@@ -437,5 +475,5 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         pins=pins_of(asker.module, PINS) if PINS else (),
         activation=None if asker.late else CURRENT.get(),
         overlays=() if settled else OVERLAYS[0],
-        provider=Realm.provider if importable else Realm.distribution_provider,
+        provider=provider,
     )

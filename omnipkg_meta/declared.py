@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from omnipkg_meta.realm import loaded, main_path, normalize
 
-__all__ = ["Distribution", "declares", "distribution_of", "forget"]
+__all__ = ["Distribution", "declares", "distribution_of", "forget", "owners_in_main"]
 
 
 class Distribution(NamedTuple):
@@ -55,7 +55,7 @@ def forget() -> None:
         _owner_of_file,
         _read,
         _requires,
-        _owners_in_main,
+        owners_in_main,
     ):
         cached.cache_clear()
 
@@ -86,7 +86,7 @@ def declares(file: str, name: str, *, importable: bool) -> bool:
     for realm in loaded():
         if not wanted.isdisjoint(map(normalize, realm.import_names.get(name, ()))):
             return True
-    return not wanted.isdisjoint(_owners_in_main(name, tuple(main_path())))
+    return not wanted.isdisjoint(owners_in_main(name, tuple(main_path())))
 
 
 def _site_directory(file: str) -> str | None:
@@ -143,13 +143,20 @@ def _owner_of_file(file: str) -> str | None:
 
 
 @cache
-def _owners_in_main(top: str, path: tuple[str, ...]) -> frozenset[str]:
-    pattern = re.compile(rf"^{re.escape(top)}(/|\.py,|\.[^/,]*(so|pyd),)", re.MULTILINE)
+def owners_in_main(name: str, path: tuple[str, ...]) -> frozenset[str]:
+    """Return the distributions of main that installed a module.
+
+    Args:
+        name: a top-level import name, or that of a portion of a namespace package.
+        path: the directories of main.
+    """
+    relative = re.escape(name.replace(".", "/"))
+    pattern = re.compile(rf"^{relative}(/|\.py,|\.[^/,]*(so|pyd),)", re.MULTILINE)
     owners = set()
     for site in path:
         for directory in _metadata_directories(site):
             names = (_read(directory, "top_level.txt") or "").split()
-            if top in names or pattern.search(_read(directory, "RECORD") or ""):
+            if name in names or pattern.search(_read(directory, "RECORD") or ""):
                 owners.add(_name_of(directory))
     return frozenset(owners)
 

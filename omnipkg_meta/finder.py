@@ -18,10 +18,11 @@ import sys
 from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, PathFinder
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import asking, metadata, modules
+from omnipkg_meta import asking, metadata, modules, others
 from omnipkg_meta.activation import CURRENT
 from omnipkg_meta.loaders import RealmLoader, load_outside
 from omnipkg_meta.modules import realm_for
+from omnipkg_meta.namespaces import JOINED
 from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 
@@ -62,7 +63,7 @@ class RealmFinder:
         activation = CURRENT.get()
         if activation is None or name.partition(".")[0] in _TOP_LEVEL_STANDARD:
             return None
-        spec = _ask_others(name, path, target)
+        spec = others.ask_all(name, path, target)
         if spec is not None:
             load_outside(spec)
         return spec
@@ -77,17 +78,7 @@ class RealmFinder:
 
 
 FINDER = RealmFinder()
-
-
-def _ask_others(
-    name: str, path: Sequence[str] | None, target: ModuleType | None
-) -> ModuleSpec | None:
-    for finder in list(sys.meta_path):
-        if finder is not FINDER and hasattr(finder, "find_spec"):
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                return spec
-    return None
+others.OURS.append(FINDER)
 
 
 def _spec_in_realm(
@@ -132,7 +123,7 @@ def _spec_adopted(
     if path is None:
         bubbles = _realm_directories()
         path = [entry for entry in main_path() if entry not in bubbles]
-    spec = _ask_others(name, path, target)
+    spec = others.ask_all(name, path, target)
     if spec is None:
         return None
     if isinstance(spec.loader, ExtensionFileLoader):
@@ -164,9 +155,9 @@ def _spec_from_hooks(
     for finder in list(sys.meta_path):
         if finder is PathFinder:
             break
-        if finder in (FINDER, BuiltinImporter, FrozenImporter) or not hasattr(finder, "find_spec"):
+        if finder in (FINDER, BuiltinImporter, FrozenImporter):
             continue
-        spec = finder.find_spec(name, entries, target)
+        spec = others.ask(finder, name, entries, target)
         if spec is not None and spec.has_location and str(spec.origin).startswith(realm.prefix):
             return spec
     return None
@@ -186,14 +177,27 @@ def _spec_in_main(
     """
     bubbles = _realm_directories()
     hidden = path is None and not bubbles.isdisjoint(main_path())
+    package = None
     if hidden:
         path = [entry for entry in main_path() if entry not in bubbles]
-    spec = _ask_others(name, path, target)
+    elif path is not None and (space := name.rpartition(".")[0]) in JOINED:
+        package = _package_of_main(space)
+        path = package.__path__
+    spec = others.ask_all(name, path, target)
     if spec is not None:
-        load_outside(spec)
+        load_outside(spec, package)
     elif hidden:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return spec
+
+
+def _package_of_main(name: str) -> ModuleType:
+    """Return a package of main's, imported if need be, whoever asks for what is in it."""
+    if name not in MAIN.modules:
+        # An import statement of this library's own is answered by main
+        # (:func:`omnipkg_meta.asking.who`).
+        exec(compile(f"import {name}", __file__, "exec"), {"__name__": __name__})  # noqa: S102
+    return MAIN.modules[name]
 
 
 def _spec_from_elsewhere(
@@ -210,9 +214,9 @@ def _spec_from_elsewhere(
     """
     finders: list[Any] = [*realm.finders, *sys.meta_path]
     for finder in finders:
-        if finder is FINDER or finder is PathFinder or not hasattr(finder, "find_spec"):
+        if finder is FINDER or finder is PathFinder:
             continue
-        spec: ModuleSpec | None = finder.find_spec(name, path, target)
+        spec = others.ask(finder, name, path, target)
         if spec is None:
             continue
         origin = spec.origin if spec.has_location else None
@@ -232,8 +236,8 @@ def _spec_from_elsewhere(
 
 def _home_of_finder(finder: object) -> Realm | None:
     """Return the realm whose code made a finder; main only where that code's name is claimed."""
-    find_spec = getattr(finder, "find_spec", None)
-    namespace = getattr(getattr(find_spec, "__func__", find_spec), "__globals__", {})
+    find = getattr(finder, "find_spec", None) or getattr(finder, "find_module", None)
+    namespace = getattr(getattr(find, "__func__", find), "__globals__", {})
     home = namespace.get("__realm__")
     if isinstance(home, Realm):
         return home

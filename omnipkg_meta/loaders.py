@@ -9,12 +9,13 @@ This file must not know how a module is found, nor who asked for it.
 
 from __future__ import annotations
 
+import functools
 from contextlib import AbstractContextManager, nullcontext
 from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import native
+from omnipkg_meta import namespaces, native
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.native import mark
 from omnipkg_meta.realm import MAIN, Realm
@@ -46,6 +47,11 @@ class RealmLoader:
         if module is None:
             module = ModuleType(spec.name)
         mark(module, self._realm)
+        if spec.name in self._realm.portions:
+            # What main loaded first, importlib never binds to this package.
+            vars(module).setdefault(
+                "__getattr__", functools.partial(namespaces.member, self._realm, spec.name)
+            )
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -105,9 +111,47 @@ class LegacyMainLoader:
         return module
 
 
-def load_outside(spec: ModuleSpec) -> None:
-    """Have a module of main loaded with an empty scope stack."""
+class LentLoader(MainLoader):
+    """Loads a portion of a namespace package of main that a bubble's side asked for.
+
+    importlib binds it to the package that it was asked for through, the bubble's;
+    this binds it to main's own.
+    """
+
+    def __init__(self, loader: Any, package: ModuleType) -> None:
+        super().__init__(loader)
+        self._package = package
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Create the module; of a namespace package within the other, all of it."""
+        if self._loader is not None:
+            return super().create_module(spec)
+        spec.loader = None
+        module = ModuleType(spec.name)
+        self._bind(spec.name, module)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module, then bind what it left in ``sys.modules``."""
+        super().exec_module(module)
+        self._bind(module.__name__, MAIN.modules.get(module.__name__, module))
+
+    def _bind(self, name: str, module: ModuleType) -> None:
+        setattr(self._package, name.rpartition(".")[2], module)
+
+
+def load_outside(spec: ModuleSpec, package: ModuleType | None = None) -> None:
+    """Have a module of main loaded with an empty scope stack.
+
+    Args:
+        spec: its spec, as another finder made it.
+        package: main's package, where it is asked for through a bubble's.
+    """
     loader: Any = spec.loader
+    if package is not None and (loader is None or hasattr(loader, "exec_module")):
+        lent: Any = LentLoader(loader, package)
+        spec.loader = lent
+        return
     if loader is None:
         return  # a namespace package: nothing is executed
     stand_in: Any = (

@@ -27,6 +27,7 @@ from omnipkg_meta import surprise
 from omnipkg_meta.activation import CURRENT
 from omnipkg_meta.asking import IMPORT_NAME, SETTLED, decision, settle, who
 from omnipkg_meta.errors import HookError
+from omnipkg_meta.namespaces import portion
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Decision, Rule, in_scope
 from omnipkg_meta.retype import interpreters_modules, prove, set_type
@@ -67,13 +68,13 @@ def realm_for(name: object, frame: FrameType | None) -> Realm | None:
     top = name.partition(".")[0]
     if top not in CLAIMED:
         return None
-    return _decide(top, who(frame)).realm
+    return _decide(name, who(frame)).realm
 
 
-def _decide(top: str, asker: Asker) -> Decision:
-    found = decision(top, asker)
+def _decide(name: str, asker: Asker) -> Decision:
+    found = decision(name, asker)
     if found.rule is Rule.MAIN:
-        surprise.warn(top, asker)
+        surprise.warn(name, asker)
     return found
 
 
@@ -276,7 +277,7 @@ def _missing(name: object, frame: FrameType | None) -> Any:
     if not isinstance(name, str) or (top := name.partition(".")[0]) not in CLAIMED:
         raise KeyError(name)
     asker = who(frame)
-    answer = _decide(top, asker)
+    answer = _decide(name, asker)
     realm = answer.realm
     try:
         module = realm.modules[name]
@@ -302,10 +303,10 @@ def _claimed(frame: FrameType | None) -> dict[str, Realm]:
     seen: dict[str, Realm] = {}
     for realm in (MAIN, *loaded()):
         for name in list(realm.modules):
-            top = name.partition(".")[0]
-            answer = answers.get(top)
+            part = portion(name)
+            answer = answers.get(part)
             if answer is None:
-                answer = answers[top] = decision(top, asker).realm
+                answer = answers[part] = decision(part, asker).realm
             if answer is realm:
                 seen[name] = realm
     return seen

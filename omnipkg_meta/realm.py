@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta.errors import SharedModuleWarning
+from omnipkg_meta.layout import portions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -62,6 +63,7 @@ class Realm:
         directories: where its modules are found, as ``sys.path`` would list them.
         prefix: what the paths of its files begin with.
         provided: the top-level import names it provides.
+        portions: the full names of its namespace packages, each with what it holds there.
         distributions: the distributions it holds, normalized name to version.
         outer: the realm that is asked next, before main; None where main is next.
         adopts: whether its code is main's, loaded anew on top of ``outer``.
@@ -79,6 +81,7 @@ class Realm:
         "import_names",
         "modules",
         "outer",
+        "portions",
         "prefix",
         "provided",
     )
@@ -98,6 +101,7 @@ class Realm:
         self.prefix = tuple(os.path.join(directory, "") for directory in self.directories)
         self.import_names = import_names
         self.provided = frozenset(import_names)
+        self.portions = portions(self.directories, self.provided)
         self.distributions = distributions
         self.outer = outer
         self.adopts = adopts

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Union
 
-from omnipkg_meta import asking, modules
+from omnipkg_meta import asking, modules, namespaces
 from omnipkg_meta.errors import RequirementError
 from omnipkg_meta.realm import MAIN, Realm, adopting, realm_of
 
@@ -42,6 +42,7 @@ Source = Union[str, "Bubble", Main]
 def claim(realm: Realm) -> None:
     """Make the names that a realm provides claimed names."""
     for one in realm.chain():
+        namespaces.join(one)
         modules.claim(one.provided)
     asking.forget()
 
