@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import asking, metadata, modules, others
 from omnipkg_meta.activation import CURRENT
-from omnipkg_meta.loaders import RealmLoader, load_outside
+from omnipkg_meta.loaders import load_inside, load_outside
 from omnipkg_meta.modules import realm_for
 from omnipkg_meta.namespaces import JOINED
 from omnipkg_meta.native import RealmExtensionLoader
@@ -104,8 +104,7 @@ def _spec_in_realm(
     if type(spec.loader) is ExtensionFileLoader:
         spec.loader = RealmExtensionLoader(spec.loader.name, spec.loader.path, realm)
     else:
-        loader: Any = RealmLoader(spec.loader, realm)
-        spec.loader = loader
+        load_inside(spec, realm)
     return spec
 
 
@@ -137,8 +136,7 @@ def _spec_adopted(
         )
     if spec.submodule_search_locations is not None:
         spec.submodule_search_locations = list(spec.submodule_search_locations)
-    loader: Any = RealmLoader(spec.loader, realm)
-    spec.loader = loader
+    load_inside(spec, realm)
     return spec
 
 
@@ -225,8 +223,7 @@ def _spec_from_elsewhere(
         if not files and _home_of_finder(finder) is MAIN:
             continue  # what main's copy of the same package makes up
         if all(_within(file, realm) for file in files):
-            loader: Any = RealmLoader(spec.loader, realm)
-            spec.loader = loader
+            load_inside(spec, realm)
             return spec
         raise _not_in(realm, name)
     if path is None:

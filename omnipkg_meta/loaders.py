@@ -23,7 +23,7 @@ from omnipkg_meta.realm import MAIN, Realm
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-__all__ = ["LegacyMainLoader", "MainLoader", "RealmLoader", "load_outside"]
+__all__ = ["LegacyLoader", "LentLoader", "MainLoader", "RealmLoader", "load_inside", "load_outside"]
 
 
 class RealmLoader:
@@ -93,19 +93,22 @@ class MainLoader:
         return native.initialising(MAIN) if extension else nullcontext()
 
 
-class LegacyMainLoader:
-    """The same for a loader that has ``load_module`` only (before PEP 451)."""
+class LegacyLoader:
+    """Both in one for a loader that has ``load_module`` only (before PEP 451)."""
 
-    def __init__(self, loader: Any, spec: ModuleSpec) -> None:
+    def __init__(self, loader: Any, spec: ModuleSpec, realm: Realm) -> None:
         self._loader = loader
         self._spec = spec
+        self._realm = realm
 
     def load_module(self, name: str) -> ModuleType:
         """Load the module with its own loader."""
         # ``_load_backward_compatible`` gives the module this very spec.
         self._spec.loader = self._loader
-        with _outside():
+        with _outside() if self._realm is MAIN else nullcontext():
             module: ModuleType = self._loader.load_module(name)
+        if self._realm is not MAIN:
+            mark(module, self._realm)
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._loader
         return module
@@ -140,6 +143,15 @@ class LentLoader(MainLoader):
         setattr(self._package, name.rpartition(".")[2], module)
 
 
+def load_inside(spec: ModuleSpec, realm: Realm) -> None:
+    """Have a module of a bubble loaded into its realm."""
+    legacy = _is_legacy(spec.loader)
+    _stand_in(
+        spec,
+        LegacyLoader(spec.loader, spec, realm) if legacy else RealmLoader(spec.loader, realm),
+    )
+
+
 def load_outside(spec: ModuleSpec, package: ModuleType | None = None) -> None:
     """Have a module of main loaded with an empty scope stack.
 
@@ -147,17 +159,20 @@ def load_outside(spec: ModuleSpec, package: ModuleType | None = None) -> None:
         spec: its spec, as another finder made it.
         package: main's package, where it is asked for through a bubble's.
     """
-    loader: Any = spec.loader
-    if package is not None and (loader is None or hasattr(loader, "exec_module")):
-        lent: Any = LentLoader(loader, package)
-        spec.loader = lent
-        return
-    if loader is None:
-        return  # a namespace package: nothing is executed
-    stand_in: Any = (
-        MainLoader(loader) if hasattr(loader, "exec_module") else LegacyMainLoader(loader, spec)
-    )
-    spec.loader = stand_in
+    if _is_legacy(spec.loader):
+        _stand_in(spec, LegacyLoader(spec.loader, spec, MAIN))
+    elif package is not None:
+        _stand_in(spec, LentLoader(spec.loader, package))
+    elif spec.loader is not None:  # None: a namespace package, of which nothing is executed
+        _stand_in(spec, MainLoader(spec.loader))
+
+
+def _stand_in(spec: ModuleSpec, loader: Any) -> None:
+    spec.loader = loader
+
+
+def _is_legacy(loader: object) -> bool:
+    return loader is not None and not hasattr(loader, "exec_module")
 
 
 class _outside:  # noqa: N801  # reads as a phrase: with _outside()
