@@ -211,3 +211,11 @@ class SharedModuleWarning(UserWarning):
     ``typing_extensions`` replaces parts of ``typing`` before Python 3.13, so two
     copies of it would undo each other's work.
     """
+
+
+class PathFileWarning(UserWarning):
+    """A line of a ``.pth`` file in a bubble was not followed.
+
+    It leads out of the bubble, or is code for the start of an interpreter, which
+    would change the main environment.
+    """

@@ -18,8 +18,8 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta.errors import SharedModuleWarning
-from omnipkg_meta.layout import portions
+from omnipkg_meta.errors import PathFileWarning, SharedModuleWarning
+from omnipkg_meta.layout import modules_in, portions, search_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -170,15 +170,16 @@ def realm_of(bubble: Bubble) -> Realm:
         pass
     with _lock:
         if bubble not in _realms:
+            directories, names = _search_path(bubble)
             realm = Realm(
                 bubble=bubble,
-                directories=[str(bubble.site_packages)],
+                directories=directories,
                 # As in any environment, the standard library stands before what is
                 # installed: old packages drag in copies of what has long become a
                 # part of it (argparse, contextvars, enum34).
                 import_names={
                     name: owners
-                    for name, owners in bubble.import_names.items()
+                    for name, owners in names.items()
                     if name not in sys.stdlib_module_names
                 },
                 distributions=bubble.distributions,
@@ -187,6 +188,25 @@ def realm_of(bubble: Bubble) -> Realm:
                 _share(top, realm)
             _realms[bubble] = realm
         return _realms[bubble]
+
+
+def _search_path(bubble: Bubble) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Return the directories of a bubble, and the import names in them with their owners."""
+    site_packages = str(bubble.site_packages)
+    found = search_path(site_packages)
+    names = dict(bubble.import_names)
+    for directory in found.directories[1:]:
+        owner = os.path.relpath(directory, site_packages).partition(os.sep)[0]
+        for name in modules_in(directory):
+            names.setdefault(name, bubble.import_names.get(owner, ()))
+    if found.refused:
+        warnings.warn(
+            f"{bubble!r} has .pth files with lines that are for a whole interpreter or lead out of "
+            f"the bubble; they are ignored: {'; '.join(found.refused)}",
+            PathFileWarning,
+            stacklevel=2,
+        )
+    return found.directories, names
 
 
 def adopting(bubble: Bubble, names: Iterable[str]) -> Realm:
