@@ -18,10 +18,13 @@ import os
 import re
 import sys
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from omnipkg_meta.realm import loaded, main_path, normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Distribution", "declares", "distribution_of", "forget", "owners_in_main"]
 
@@ -50,6 +53,7 @@ def forget() -> None:
     """Drop what was read; called when the import caches are invalidated."""
     for cached in (
         declares,
+        _archive,
         _metadata_directories,
         _editable_roots,
         _owner_of_file,
@@ -99,13 +103,32 @@ def _site_directory(file: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def _metadata_directories(site: str) -> tuple[str, ...]:
+    entries: Iterable[str]
     try:
         entries = os.listdir(site)
+    except NotADirectoryError:
+        entries = {name.partition("/")[0] for name in _archive(site)}
     except OSError:
         return ()
     return tuple(
         os.path.join(site, entry) for entry in sorted(entries) if _METADATA_DIRECTORY.match(entry)
     )
+
+
+@lru_cache(maxsize=16)
+def _archive(path: str) -> dict[str, str]:
+    """Return the metadata files of a wheel, or of another archive, that is on ``sys.path``."""
+    from zipfile import BadZipFile, ZipFile
+
+    try:
+        with ZipFile(path) as archive:
+            return {
+                name: archive.read(name).decode("utf-8", "replace")
+                for name in archive.namelist()
+                if _METADATA_DIRECTORY.match(name.partition("/")[0])
+            }
+    except (OSError, BadZipFile):
+        return {}
 
 
 @lru_cache(maxsize=1)
@@ -178,6 +201,9 @@ def _read(directory: str, name: str) -> str | None:
     try:
         with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
             return file.read()
+    except NotADirectoryError:
+        site, information = os.path.split(directory)
+        return _archive(site).get(f"{information}/{name}")
     except OSError:
         return None
 
