@@ -452,7 +452,7 @@ def _decide(
             home=asker.home,
             declares=_nothing,
             pins=(),
-            activation=None,
+            activation=CURRENT.get(),
             overlays=OVERLAYS[0],
             provider=provider,
         )

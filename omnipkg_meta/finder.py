@@ -98,14 +98,29 @@ def _spec_in_realm(
         if path is not None and len(entries) < len(path) and PathFinder.find_spec(name, path):
             raise _not_in(realm, name)  # it is main's, and PathFinder would be asked next
         return _spec_from_elsewhere(realm, name, path, target)
-    if spec.submodule_search_locations is not None:
-        # A _NamespacePath would compute itself anew from main's sys.path.
-        spec.submodule_search_locations = list(spec.submodule_search_locations)
+    _keep_locations(spec)
     if type(spec.loader) is ExtensionFileLoader:
         spec.loader = RealmExtensionLoader(spec.loader.name, spec.loader.path, realm)
     else:
         load_inside(spec, realm)
     return spec
+
+
+def _keep_locations(spec: ModuleSpec) -> None:
+    """Keep the path of a namespace package from being computed anew from main's ``sys.path``.
+
+    It stays a ``_NamespacePath`` (``Lib/importlib/_bootstrap_external.py``):
+    ``importlib.resources`` takes nothing else.
+    """
+    locations: Any = spec.submodule_search_locations
+    if hasattr(locations, "_path_finder"):
+        locations._path_finder = _find_nothing
+    elif locations is not None:
+        spec.submodule_search_locations = list(locations)
+
+
+def _find_nothing(*_: object) -> None:
+    """Leave a path as it is (``_NamespacePath._recalculate``)."""
 
 
 def _within(file: str, realm: Realm) -> bool:
@@ -134,8 +149,7 @@ def _spec_adopted(
             name=name,
             path=spec.origin,
         )
-    if spec.submodule_search_locations is not None:
-        spec.submodule_search_locations = list(spec.submodule_search_locations)
+    _keep_locations(spec)
     load_inside(spec, realm)
     return spec
 

@@ -62,13 +62,15 @@ def decide(
         declares: tells, for code of main, whether it belongs to an installed
             distribution that is, or declares as a dependency, what is asked for.
         pins: the realms that the asking code's package is pinned to.
-        activation: the innermost activation of the asking context.
+        activation: the innermost activation of the asking context; for code of a
+            bubble it counts for what was adopted on top of that bubble only.
         overlays: the realms laid over main for the whole process.
         provider: how a realm is asked; ``Realm.provider`` for import names,
             ``Realm.distribution_provider`` for distributions.
     """
     if home is not None:
-        return Decision(provider(home, name) or _main(name, overlays, provider), Rule.HOME)
+        found = provider(home, name) or _adopted(name, home, activation, provider)
+        return Decision(found or _main(name, overlays, provider), Rule.HOME)
     if declares(name):
         return Decision(_main(name, overlays, provider), Rule.HOME)
     for realm in pins:
@@ -90,6 +92,25 @@ def in_scope(
             if realm is MAIN:
                 return MAIN
             if found := provider(realm, name):
+                return found
+        activation = activation.parent
+    return None
+
+
+def _adopted(
+    name: str,
+    home: Realm,
+    activation: Activation | None,
+    provider: Callable[[Realm, str], Realm | None],
+) -> Realm | None:
+    """Return the realm of main's modules that a scope has adopted on top of a home.
+
+    For packages that import by a string on behalf of the user: the settings that a
+    scope adopted for its Django are those that Django finds.
+    """
+    while activation is not None:
+        for realm in activation.realms:
+            if realm.outer is home and (found := provider(realm, name)):
                 return found
         activation = activation.parent
     return None
