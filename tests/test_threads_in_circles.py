@@ -1,4 +1,4 @@
-"""Import graphs that run in opposite directions, loading at the same time, never lock each other."""
+"""Import graphs that run in opposite directions, loading at once, never lock each other."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_packages_that_import_one_another_load_at_once_from_either_end(world: Wo
         realm, first = realm_of(bubbles[index]), (left, right, left)[index]
         found = 0
         with om.use(bubbles[index]):
-            for _ in range(ROUNDS):
+            for _ in range(ROUNDS // 4):
                 barrier.wait()
                 realm.modules.clear()  # as if it had never been loaded
                 module = importlib.import_module(first)
@@ -107,4 +107,4 @@ def test_packages_that_import_one_another_load_at_once_from_either_end(world: Wo
                 found += sys.modules[f"{left}.b"].version == sys.modules[f"{right}.b"].version
         return found
 
-    assert together(*[functools.partial(load, index) for index in range(3)]) == [2 * ROUNDS] * 3
+    assert together(*[functools.partial(load, index) for index in range(3)]) == [ROUNDS // 2] * 3
