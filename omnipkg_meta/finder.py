@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, PathFinder
 from typing import TYPE_CHECKING, Any
 
@@ -224,6 +225,11 @@ def _spec_from_elsewhere(
     another environment, as a finder of an editable install would that maps names
     and ignores ``path``.
     """
+    if realm.startup:
+        for line in tuple(realm.startup):
+            exec(line, {"__realm__": realm})  # noqa: S102  # at home in the realm
+        realm.startup.clear()
+        _sort_finders()
     finders: list[Any] = [*realm.finders, *sys.meta_path]
     for finder in finders:
         if finder is FINDER or finder is PathFinder:
@@ -271,8 +277,11 @@ def _sort_finders() -> None:
     for finder in list(sys.meta_path):
         home = _home_of_finder(finder)
         if home is not None and home is not MAIN:
-            home.finders.append(finder)
-            sys.meta_path.remove(finder)
+            # First where it will be asked, then away; another thread may do the same.
+            if finder not in home.finders:
+                home.finders.append(finder)
+            with suppress(ValueError):
+                sys.meta_path.remove(finder)
             names.add(type(finder).__name__)
     for finder in _sorted:
         if finder not in sys.meta_path and type(finder).__name__ in names:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["SearchPath", "declares_namespace", "modules_in", "portions", "search_path"]
 
 _SUFFIXES = tuple(all_suffixes())
+#: setuptools' own: its finder answers for ``distutils`` (``_distutils_hack.add_shim``).
+PRECEDENCE = "distutils-precedence.pth"
 _DECLARATION = re.compile(rb"\b(?:extend_path|declare_namespace)\s*\(\s*__(?:path|name)__")
 
 
@@ -38,10 +40,12 @@ class SearchPath(NamedTuple):
     Attributes:
         directories: as ``sys.path`` would list them.
         refused: lines of ``.pth`` files that were not followed, each with its file's name.
+        startup: lines to be executed before the bubble's own finders are asked.
     """
 
     directories: list[str]
     refused: list[str]
+    startup: list[str]
 
 
 def search_path(site_packages: str) -> SearchPath:
@@ -49,10 +53,10 @@ def search_path(site_packages: str) -> SearchPath:
 
     A line that leads outside is refused.  So is one that ``site`` would execute: it
     is meant for the start of an interpreter, and would change main.  Those that
-    setuptools writes are passed over in silence: a namespace package is one without
-    them (``-nspkg.pth``), and ``distutils`` is setuptools' once that is imported.
+    setuptools writes are known: a namespace package is one without them
+    (``-nspkg.pth``); and what gives it ``distutils`` adds a finder and no more.
     """
-    found = SearchPath([site_packages], [])
+    found = SearchPath([site_packages], [], [])
     inside = os.path.join(os.path.realpath(site_packages), "")
     for name in sorted(os.listdir(site_packages)):
         if not name.endswith(".pth") or name.startswith("."):
@@ -66,7 +70,9 @@ def search_path(site_packages: str) -> SearchPath:
                 continue
             directory = os.path.normpath(os.path.join(site_packages, line))
             if line.startswith(("import ", "import\t")):
-                if not name.endswith("-nspkg.pth") and name != "distutils-precedence.pth":
+                if name == PRECEDENCE:
+                    found.startup.append(line)
+                elif not name.endswith("-nspkg.pth"):
                     found.refused.append(f"{name}: {line[:60]}")
             elif not os.path.join(os.path.realpath(directory), "").startswith(inside):
                 found.refused.append(f"{name}: {line[:60]}")

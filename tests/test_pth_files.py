@@ -116,3 +116,89 @@ def test_a_namespace_that_setuptools_made_at_the_start_of_main_is_joined(world: 
         """
     )
     assert done.stdout.split() == ["True", "0.5", "1.0", "False"]
+
+
+#: As setuptools: it takes ``distutils`` over, by a finder that is there from the start.
+SETUPTOOLS = {
+    "distutils-precedence.pth": "import os; __import__('_distutils_hack').add_shim();\n",
+    "_distutils_hack/__init__.py": """
+        import importlib, importlib.abc, importlib.util, sys
+
+        class Finder:
+            def find_spec(self, fullname, path=None, target=None):
+                if path is None and fullname == "distutils":
+                    module = importlib.import_module("setuptools._distutils")
+
+                    class Loader(importlib.abc.Loader):
+                        def create_module(self, spec):
+                            module.__name__ = "distutils"
+                            return module
+
+                        def exec_module(self, module):
+                            pass
+
+                    return importlib.util.spec_from_loader(
+                        "distutils", Loader(), origin=module.__file__
+                    )
+
+        FINDER = Finder()
+
+        def add_shim():
+            FINDER in sys.meta_path or sys.meta_path.insert(0, FINDER)
+        """,
+    "setuptools/__init__.py": """
+        import sys
+        import _distutils_hack
+        for name in [name for name in sys.modules if name.partition(".")[0] == "distutils"]:
+            del sys.modules[name]
+        _distutils_hack.add_shim()
+        import distutils.core
+        assert "_distutils" in distutils.core.__file__
+        version = distutils.core.version
+
+        def late():
+            import distutils.command
+            return distutils.command.version
+        """,
+    "setuptools/_distutils/__init__.py": "version = 'VERSION'\n",
+    "setuptools/_distutils/core.py": "from distutils import version\n",
+    "setuptools/_distutils/command.py": "from distutils import version\n",
+}
+
+
+@pytest.mark.parametrize("main", ["0.5", None])
+@pytest.mark.parametrize("first", ["setuptools", "distutils"])
+def test_the_distutils_that_a_bubbles_setuptools_takes_over_is_the_bubbles(
+    world: World, main: str | None, first: str
+) -> None:
+    bubbles = world.versions("setuptools", "1.0", "2.0", main=main, files=SETUPTOOLS)
+    paths = [str(bubble.path) for bubble in bubbles]
+    done = world.run(
+        f"""
+        import importlib, importlib.util, sys, threading
+        import omnipkg_meta as om
+        sys.path.insert(0, {str(world.main)!r})
+        if {main!r}:
+            __import__("_distutils_hack").add_shim()
+            import setuptools
+            assert setuptools.version == "0.5"
+        before = sys.modules.get("distutils"), list(sys.meta_path)
+        found = []
+
+        def look(path):
+            with om.use(om.Bubble.open(path)):
+                importlib.import_module({first!r})
+                import distutils.core, setuptools
+                found.append((setuptools, distutils))
+
+        for path in {paths!r}:
+            thread = threading.Thread(target=look, args=(path,))
+            thread.start()
+            thread.join()
+        for setuptools, distutils in found:
+            print(setuptools.version, setuptools.late(), distutils.version)
+        assert sys.modules.get("distutils") is before[0]
+        assert [one for one in sys.meta_path if "omnipkg" not in repr(one)] == before[1]
+        """
+    )
+    assert done.stdout.split() == ["1.0"] * 3 + ["2.0"] * 3
