@@ -10,7 +10,6 @@ This file must not know the rules, nor how an import is intercepted.
 
 from __future__ import annotations
 
-import importlib._bootstrap
 import os
 import sys
 from dis import opmap
@@ -18,29 +17,14 @@ from importlib.machinery import ExtensionFileLoader
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from omnipkg_meta import declared, kinds, native_stack, surprise, trace
-from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
+from omnipkg_meta import kinds, native_stack
 from omnipkg_meta.kinds import KINDS, Kind, kind_of
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
-from omnipkg_meta.resolution import Decision, Rule, decide
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = [
-    "IMPORT_NAME",
-    "SETTLED",
-    "Asker",
-    "at_home",
-    "decide_aloud",
-    "decision",
-    "forget",
-    "may_settle",
-    "question",
-    "realm_for",
-    "settle",
-    "who",
-]
+__all__ = ["IMPORT_NAME", "Asker", "forget", "has_identity", "imports", "instruction", "who"]
 
 #: The instruction that imports on behalf of the frame that executes it
 #: (``import_name`` in ``Python/ceval.c``).  Not ``IMPORT_FROM``: that one looks
@@ -68,74 +52,6 @@ _TRANSPARENT, _OURS, _BUBBLE, _NAMESAKE = (
 )
 
 
-class Answered:
-    """What was answered, whatever the context, to code of one file: by a pin, or by the home rule.
-
-    Attributes:
-        tables: the full name of a module to the table that it is looked up in.
-    """
-
-    __slots__ = ("tables",)
-
-    def __init__(self) -> None:
-        self.tables: dict[str, dict[str, ModuleType]] = {}
-
-    def __getitem__(self, name: str) -> ModuleType:
-        return self.tables[name][name]
-
-
-#: Code file name to a namespace of it, in which import statements are settled, and the
-#: table that answers them: that of the code's home; what was answered to code that is
-#: pinned, or declares what it asks for; None for the user's own code that is not pinned,
-#: where the scope is all there is to ask.  Empty while anything is laid over main.
-SETTLED: dict[str, tuple[dict[str, Any], dict[str, ModuleType] | Answered | None]] = {}
-
-
-def may_settle(frame: FrameType) -> bool:
-    """Tell whether :func:`settle` could note anything about a frame: not the import system's."""
-    return frame.f_code.co_filename != _BOOTSTRAP
-
-
-def settle(name: str, asker: Asker, answer: Decision, frame: FrameType) -> None:
-    """Note who asks in import statements of a frame, if that is always the same.
-
-    Args:
-        name: the full name of the module that was asked for.
-        asker: who was found to ask.
-        answer: which realm answered, and by which rule.
-        frame: the frame nearest to the look-up.
-    """
-    if asker.frame is not frame or asker.native or asker.late or OVERLAYS[0] or not _imports(frame):
-        return
-    namespace = frame.f_globals
-    if asker.home is not None and asker.home not in PINS:
-        if answer.realm is asker.home:
-            SETTLED[asker.file] = (namespace, answer.realm.modules)
-    elif answer.rule in (Rule.PIN, Rule.HOME):
-        known, table = SETTLED.get(asker.file, (None, None))
-        if known is not namespace or not isinstance(table, Answered):
-            table = Answered()
-            SETTLED[asker.file] = (namespace, table)
-        table.tables[name] = answer.realm.modules
-    elif KINDS.get(asker.file) is Kind.USER and not _pins(asker) and _has_identity(namespace):
-        SETTLED[asker.file] = (namespace, None)
-
-
-def _pins(asker: Asker) -> tuple[Realm, ...]:
-    pinned = PINS.get(asker.home)
-    return pins_of(asker.module, pinned) if pinned else ()
-
-
-def forget() -> None:
-    """Drop what was remembered; called when realms, overlays or main's packages have changed."""
-    global _at_home  # noqa: PLW0603
-    kinds.forget()
-    SETTLED.clear()
-    _native_askers.clear()
-    # A new one: whoever decides at this moment writes its answer into the old one.
-    _at_home = {}
-
-
 class Asker(NamedTuple):
     """Who asks.
 
@@ -155,6 +71,12 @@ class Asker(NamedTuple):
     frame: FrameType | None
     native: bool = False
     late: bool = False
+
+
+def forget() -> None:
+    """Drop what was found out; the answers change with realms and with what main holds."""
+    kinds.forget()
+    _native_askers.clear()
 
 
 _new = tuple.__new__
@@ -190,7 +112,7 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         if kind is None:
             kind_of(code.co_filename)
             continue
-        if kind is _OURS and _imports(frame):
+        if kind is _OURS and imports(frame):
             return Asker(None, "omnipkg_meta", code.co_filename, frame)
         if kind is _BUBBLE:
             home = next(realm for realm in loaded() if code.co_filename.startswith(realm.prefix))
@@ -198,7 +120,7 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         if kind <= _NAMESAKE and "__name__" in namespace:
             if _replaces_import(frame):
                 pass  # it acts for the import statement: look further out
-            elif code.co_name != "<module>" or _has_identity(namespace):
+            elif code.co_name != "<module>" or has_identity(namespace):
                 break
             else:
                 made_up.append(namespace)
@@ -214,52 +136,14 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
     if frame is None:
         return _native(None) or Asker(None, "", "", None)
     namespace = frame.f_globals
-    instruction = _instruction(frame)
-    if (passed_attributes or instruction != IMPORT_NAME) and (asker := _native(frame)):
+    executing = instruction(frame)
+    if (passed_attributes or executing != IMPORT_NAME) and (asker := _native(frame)):
         return asker
-    late = home is None and instruction in _TOUCHES
+    late = home is None and executing in _TOUCHES
     # Without the keywords and defaults of ``Asker``, which cost more than the walk.
     return _new(
         Asker, (home, _module_name(namespace), frame.f_code.co_filename, frame, False, late)
     )
-
-
-_BOOTSTRAP = "<frozen importlib._bootstrap>"
-_bootstrap: Any = importlib._bootstrap
-_FROM_LIST = _bootstrap._handle_fromlist.__code__
-_CALL = _bootstrap._call_with_frames_removed.__code__
-
-
-def at_home(top: str, frame: FrameType) -> Realm | None:
-    """Return the realm that answers an import statement of code that has a home.
-
-    It decides nothing of its own: it is :func:`who` and :func:`decision` for the
-    case that nearly all look-ups belong to while a bubble loads.
-
-    Args:
-        top: a claimed top-level import name.
-        frame: the nearest frame outside the code that intercepted the look-up.
-
-    Returns:
-        None where it takes more to find out.
-    """
-    inner = None
-    asking: FrameType | None = frame
-    while asking is not None:
-        code = asking.f_code
-        if code.co_filename != _BOOTSTRAP:
-            break
-        if code is _FROM_LIST and inner is not _CALL:
-            return None
-        inner = code
-        asking = asking.f_back
-    else:
-        return None
-    home = asking.f_globals.get("__realm__")
-    if home is None or home in PINS or _instruction(asking) != IMPORT_NAME:
-        return None
-    answer = _at_home.get((home, top, True))
-    return None if answer is None else answer.realm
 
 
 def _replaces_import(frame: FrameType) -> bool:
@@ -270,7 +154,7 @@ def _replaces_import(frame: FrameType) -> bool:
     if isinstance(frame.f_builtins.get("__import__"), BuiltinFunctionType):
         return False
     back = frame.f_back
-    while back is not None and not _imports(back):
+    while back is not None and not imports(back):
         file = back.f_code.co_filename
         if kind_of(file) is not Kind.TRANSPARENT or file.startswith("<frozen importlib"):
             return False
@@ -278,7 +162,7 @@ def _replaces_import(frame: FrameType) -> bool:
     return back is not None
 
 
-def _has_identity(namespace: dict[str, Any]) -> bool:
+def has_identity(namespace: dict[str, Any]) -> bool:
     """Tell whether a namespace is that of an imported module or of a program.
 
     Otherwise its text was made into a module by whoever executes it now, as
@@ -291,12 +175,12 @@ def _has_identity(namespace: dict[str, Any]) -> bool:
     )
 
 
-def _imports(frame: FrameType) -> bool:
+def imports(frame: FrameType) -> bool:
     """Tell whether a frame is executing an import instruction."""
-    return _instruction(frame) == IMPORT_NAME
+    return instruction(frame) == IMPORT_NAME
 
 
-def _instruction(frame: FrameType) -> int:
+def instruction(frame: FrameType) -> int:
     """Return the instruction that a frame is executing; -1 if it has not begun."""
     instructions = frame.f_code.co_code
     index = frame.f_lasti
@@ -315,8 +199,16 @@ def _module_name(namespace: dict[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _initialising(frame: FrameType) -> Asker | None:
-    """Return the extension module that is being initialised in a frame of its loader."""
+def _loading(frame: FrameType) -> Asker | None:
+    """Return the extension module that is being initialised in a frame of its loader.
+
+    Or the side whose namespace package it is, where its path looks for its parent
+    (``_NamespacePath``), whoever reads that path.
+    """
+    if frame.f_code.co_name == "_get_parent_path":
+        first = os.path.join(next(iter(frame.f_locals["self"]._path), ""), "")
+        home = next((realm for realm in loaded() if first.startswith(realm.prefix)), None)
+        return Asker(home, "omnipkg_meta", "", frame, native=True)
     if frame.f_code.co_name not in {"create_module", "exec_module"}:
         return None
     loader = frame.f_locals.get("self")
@@ -356,7 +248,7 @@ def _lazy_module(frame: FrameType) -> Asker | None:
 
 #: Frames of the import system that speak for somebody who has no frame here.
 _SPEAKERS = {
-    Kind.LOADER: _initialising,
+    Kind.LOADER: _loading,
     Kind.METADATA: _entry_point,
     Kind.LAZY: _lazy_module,
 }
@@ -409,88 +301,3 @@ def _native_module(library: str, directories: list[str]) -> str:
             package, _, file = relative.rpartition(os.sep)
             return ".".join(filter(None, (package.replace(os.sep, "."), file.partition(".")[0])))
     return ""
-
-
-#: What code that has a home was answered: nothing that a context holds changes it.
-_at_home: dict[tuple[Realm | None, str, bool], Decision] = {}
-
-
-def question(name: str, asker: Asker, *, importable: bool = True) -> dict[str, Any]:
-    """Return all that the rules depend on, for an asker in the current context.
-
-    Args:
-        name: a top-level import name, or a normalized distribution name.
-        asker: who asks.
-        importable: whether ``name`` is an import name.
-
-    Returns:
-        The arguments of :func:`~omnipkg_meta.resolution.candidates` beside the name.
-    """
-    top = asker.module.partition(".")[0]
-    # This library loads its dependencies before it can lay anything over main, and
-    # goes on with these; and what is loaded of main goes on with itself.
-    settled = asker.home is None and (top == "omnipkg_meta" or (importable and name == top))
-
-    def declares(asked: str) -> bool:
-        if settled:
-            return True
-        if not asker.file or kind_of(asker.file) is not Kind.INSTALLED:
-            return False
-        return declared.declares(asker.file, asked, importable=importable)
-
-    return {
-        "home": asker.home,
-        "declares": declares,
-        # Not its own name: what a package pins may well depend on the package itself.
-        "pins": _pins(asker) if PINS and not (importable and name == top) else (),
-        "activation": None if asker.late else CURRENT.get(),
-        "overlays": () if settled else OVERLAYS[0],
-    }
-
-
-def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
-    """Say which realm answers an asker, in the current context.
-
-    Args:
-        name: a top-level import name, or a normalized distribution name.
-        asker: who asks.
-        importable: whether ``name`` is an import name.
-    """
-    answers = _at_home
-    free = asker.home is None or asker.home in PINS
-    if not free:
-        try:
-            return answers[asker.home, name, importable]
-        except KeyError:
-            pass
-    provider = Realm.provider if importable else Realm.distribution_provider
-    answer = decide(name, **question(name, asker, importable=importable), provider=provider)
-    if not free:
-        answers[asker.home, name, importable] = answer
-    return answer
-
-
-def realm_for(name: object, frame: FrameType | None) -> Realm | None:
-    """Return the realm that answers for a module name; None if the name is not claimed.
-
-    Args:
-        name: a full module name (or any key).
-        frame: the nearest frame outside of whoever intercepted the look-up.
-    """
-    if not isinstance(name, str):
-        return None
-    top = name.partition(".")[0]
-    if top not in CLAIMED:
-        return None
-    if frame is not None and (home := at_home(top, frame)) is not None:
-        return home
-    return decide_aloud(top, who(frame)).realm
-
-
-def decide_aloud(top: str, asker: Asker) -> Decision:
-    """Return which realm answers, as :func:`decision` does, and say so where it surprises."""
-    found = decision(top, asker)
-    trace.note(top, asker, found)
-    if found.rule is Rule.MAIN:
-        surprise.warn(top, asker)
-    return found

@@ -18,12 +18,22 @@ import os
 import re
 import sys
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from omnipkg_meta.realm import loaded, main_path, normalize
 
-__all__ = ["Distribution", "declares", "distribution_of", "forget", "version_of_import"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "Distribution",
+    "declares",
+    "distribution_of",
+    "forget",
+    "owners_in_main",
+    "version_of_import",
+]
 
 
 class Distribution(NamedTuple):
@@ -50,12 +60,13 @@ def forget() -> None:
     """Drop what was read; called when the import caches are invalidated."""
     for cached in (
         declares,
+        _archive,
         _metadata_directories,
         _editable_roots,
         _owner_of_file,
         _read,
         _requires,
-        _owners_in_main,
+        owners_in_main,
     ):
         cached.cache_clear()
 
@@ -86,12 +97,12 @@ def declares(file: str, name: str, *, importable: bool) -> bool:
     for realm in loaded():
         if not wanted.isdisjoint(map(normalize, realm.import_names.get(name, ()))):
             return True
-    return not wanted.isdisjoint(_owners_in_main(name, tuple(main_path())))
+    return not wanted.isdisjoint(owners_in_main(name, tuple(main_path())))
 
 
 def version_of_import(top: str) -> str | None:
     """Return the version that main has of what provides a top-level import name, if it is known."""
-    owners = _owners_in_main(top, tuple(main_path()))
+    owners = owners_in_main(top, tuple(main_path()))
     for site in main_path():
         for directory in _metadata_directories(site):
             if _name_of(directory) in owners:
@@ -112,13 +123,32 @@ def _site_directory(file: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def _metadata_directories(site: str) -> tuple[str, ...]:
+    entries: Iterable[str]
     try:
         entries = os.listdir(site)
+    except NotADirectoryError:
+        entries = {name.partition("/")[0] for name in _archive(site)}
     except OSError:
         return ()
     return tuple(
         os.path.join(site, entry) for entry in sorted(entries) if _METADATA_DIRECTORY.match(entry)
     )
+
+
+@lru_cache(maxsize=16)
+def _archive(path: str) -> dict[str, str]:
+    """Return the metadata files of a wheel, or of another archive, that is on ``sys.path``."""
+    from zipfile import BadZipFile, ZipFile
+
+    try:
+        with ZipFile(path) as archive:
+            return {
+                name: archive.read(name).decode("utf-8", "replace")
+                for name in archive.namelist()
+                if _METADATA_DIRECTORY.match(name.partition("/")[0])
+            }
+    except (OSError, BadZipFile):
+        return {}
 
 
 @lru_cache(maxsize=1)
@@ -156,13 +186,20 @@ def _owner_of_file(file: str) -> str | None:
 
 
 @cache
-def _owners_in_main(top: str, path: tuple[str, ...]) -> frozenset[str]:
-    pattern = re.compile(rf"^{re.escape(top)}(/|\.py,|\.[^/,]*(so|pyd),)", re.MULTILINE)
+def owners_in_main(name: str, path: tuple[str, ...]) -> frozenset[str]:
+    """Return the distributions of main that installed a module.
+
+    Args:
+        name: a top-level import name, or that of a portion of a namespace package.
+        path: the directories of main.
+    """
+    relative = re.escape(name.replace(".", "/"))
+    pattern = re.compile(rf"^{relative}(/|\.py,|\.[^/,]*(so|pyd),)", re.MULTILINE)
     owners = set()
     for site in path:
         for directory in _metadata_directories(site):
             names = (_read(directory, "top_level.txt") or "").split()
-            if top in names or pattern.search(_read(directory, "RECORD") or ""):
+            if name in names or pattern.search(_read(directory, "RECORD") or ""):
                 owners.add(_name_of(directory))
     return frozenset(owners)
 
@@ -184,6 +221,9 @@ def _read(directory: str, name: str) -> str | None:
     try:
         with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
             return file.read()
+    except NotADirectoryError:
+        site, information = os.path.split(directory)
+        return _archive(site).get(f"{information}/{name}")
     except OSError:
         return None
 

@@ -245,3 +245,11 @@ class StandardLibraryPatchWarning(UserWarning):
     other bubbles too, and two versions of such a package undo each other's work.
     Said once for each bubble and attribute.
     """
+
+
+class PathFileWarning(UserWarning):
+    """A line of a ``.pth`` file in a bubble was not followed.
+
+    It leads out of the bubble, or is code for the start of an interpreter, which
+    would change the main environment.
+    """

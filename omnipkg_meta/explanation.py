@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import asking, declared
+from omnipkg_meta import answering, asking, declared
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path
-from omnipkg_meta.resolution import Rule, candidates, decide
+from omnipkg_meta.resolution import Rule, candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,8 +132,8 @@ def explain_for(name: object, frame: FrameType | None) -> Explanation:
         return Explanation(
             name, "unclaimed", _UNCLAIMED, asker.module, asker.file, line, None, version, origin, ()
         )
-    question = asking.question(top, asker)
-    answer = decide(top, **question)
+    question = answering.question(name, asker)
+    answer = answering.decision(name, asker)
     seen = [_candidate(name, realm, rule) for realm, rule in candidates(top, **question)]
     realm = answer.realm
     return Explanation(

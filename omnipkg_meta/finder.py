@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, PathFinder
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import asking, metadata, modules
+from omnipkg_meta import answering, asking, metadata, modules, others, storage
 from omnipkg_meta.activation import CURRENT
-from omnipkg_meta.asking import realm_for
+from omnipkg_meta.answering import realm_for
 from omnipkg_meta.belonging import may_be_taken
-from omnipkg_meta.loaders import RealmLoader, load_outside
+from omnipkg_meta.loaders import load_inside, load_outside
+from omnipkg_meta.namespaces import JOINED
 from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 
@@ -66,7 +68,7 @@ class RealmFinder:
         activation = CURRENT.get()
         if activation is None or name.partition(".")[0] in _TOP_LEVEL_STANDARD:
             return None
-        spec = _ask_others(name, path, target)
+        spec = others.ask_all(name, path, target)
         if spec is not None:
             load_outside(spec)
         return spec
@@ -77,21 +79,11 @@ class RealmFinder:
 
     def invalidate_caches(self) -> None:
         """Forget what is installed in main; called by ``importlib.invalidate_caches``."""
-        asking.forget()
+        answering.forget()
 
 
 FINDER = RealmFinder()
-
-
-def _ask_others(
-    name: str, path: Sequence[str] | None, target: ModuleType | None
-) -> ModuleSpec | None:
-    for finder in list(sys.meta_path):
-        if finder is not FINDER and hasattr(finder, "find_spec"):
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                return spec
-    return None
+others.OURS.append(FINDER)
 
 
 def _spec_in_realm(
@@ -113,15 +105,29 @@ def _spec_in_realm(
         if path is not None and len(entries) < len(path) and PathFinder.find_spec(name, path):
             raise _not_in(realm, name)  # it is main's, and PathFinder would be asked next
         return _spec_from_elsewhere(realm, name, path, target)
-    if spec.submodule_search_locations is not None:
-        # A _NamespacePath would compute itself anew from main's sys.path.
-        spec.submodule_search_locations = list(spec.submodule_search_locations)
+    _keep_locations(spec)
     if type(spec.loader) is ExtensionFileLoader:
         spec.loader = RealmExtensionLoader(spec.loader.name, spec.loader.path, realm)
     else:
-        loader: Any = RealmLoader(spec.loader, realm)
-        spec.loader = loader
+        load_inside(spec, realm)
     return spec
+
+
+def _keep_locations(spec: ModuleSpec) -> None:
+    """Keep the path of a namespace package from being computed anew from main's ``sys.path``.
+
+    It stays a ``_NamespacePath`` (``Lib/importlib/_bootstrap_external.py``):
+    ``importlib.resources`` takes nothing else.
+    """
+    locations: Any = spec.submodule_search_locations
+    if hasattr(locations, "_path_finder"):
+        locations._path_finder = _find_nothing
+    elif locations is not None:
+        spec.submodule_search_locations = list(locations)
+
+
+def _find_nothing(*_: object) -> None:
+    """Leave a path as it is (``_NamespacePath._recalculate``)."""
 
 
 def _within(file: str, realm: Realm) -> bool:
@@ -138,7 +144,7 @@ def _spec_adopted(
     if path is None:
         bubbles = _realm_directories()
         path = [entry for entry in main_path() if entry not in bubbles]
-    spec = _ask_others(name, path, target)
+    spec = others.ask_all(name, path, target)
     if spec is None:
         return None
     if isinstance(spec.loader, ExtensionFileLoader):
@@ -150,10 +156,8 @@ def _spec_adopted(
             name=name,
             path=spec.origin,
         )
-    if spec.submodule_search_locations is not None:
-        spec.submodule_search_locations = list(spec.submodule_search_locations)
-    loader: Any = RealmLoader(spec.loader, realm)
-    spec.loader = loader
+    _keep_locations(spec)
+    load_inside(spec, realm)
     return spec
 
 
@@ -170,9 +174,9 @@ def _spec_from_hooks(
     for finder in list(sys.meta_path):
         if finder is PathFinder:
             break
-        if finder in (FINDER, BuiltinImporter, FrozenImporter) or not hasattr(finder, "find_spec"):
+        if finder in (FINDER, BuiltinImporter, FrozenImporter):
             continue
-        spec = finder.find_spec(name, entries, target)
+        spec = others.ask(finder, name, entries, target)
         if spec is not None and spec.has_location and str(spec.origin).startswith(realm.prefix):
             return spec
     return None
@@ -192,14 +196,27 @@ def _spec_in_main(
     """
     bubbles = _realm_directories()
     hidden = path is None and not bubbles.isdisjoint(main_path())
+    package = None
     if hidden:
         path = [entry for entry in main_path() if entry not in bubbles]
-    spec = _ask_others(name, path, target)
+    elif path is not None and (space := name.rpartition(".")[0]) in JOINED:
+        package = _package_of_main(space)
+        path = package.__path__
+    spec = others.ask_all(name, path, target)
     if spec is not None:
-        load_outside(spec)
+        load_outside(spec, package)
     elif hidden:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return spec
+
+
+def _package_of_main(name: str) -> ModuleType:
+    """Return a package of main's, imported if need be, whoever asks for what is in it."""
+    if name not in MAIN.modules:
+        # An import statement of this library's own is answered by main
+        # (:func:`omnipkg_meta.asking.who`).
+        exec(compile(f"import {name}", __file__, "exec"), {"__name__": __name__})  # noqa: S102
+    return MAIN.modules[name]
 
 
 def _spec_from_elsewhere(
@@ -214,19 +231,23 @@ def _spec_from_elsewhere(
     another environment, as a finder of an editable install would that maps names
     and ignores ``path``.
     """
+    if realm.startup:
+        for line in tuple(realm.startup):
+            exec(line, {"__realm__": realm})  # noqa: S102  # at home in the realm
+        realm.startup.clear()
+        _sort_finders()
     finders: list[Any] = [*realm.finders, *sys.meta_path]
     for finder in finders:
-        if finder is FINDER or finder is PathFinder or not hasattr(finder, "find_spec"):
+        if finder is FINDER or finder is PathFinder:
             continue
-        spec: ModuleSpec | None = finder.find_spec(name, path, target)
+        spec = others.ask(finder, name, path, target)
         if spec is None:
             continue
         files = _files_of(spec)
         if not files and _home_of_finder(finder) is MAIN:
             continue  # what main's copy of the same package makes up
         if all(_within(file, realm) for file in files):
-            loader: Any = RealmLoader(spec.loader, realm)
-            spec.loader = loader
+            load_inside(spec, realm)
             return spec
         raise _not_in(realm, name)
     if path is None:
@@ -256,7 +277,7 @@ def _that_makes_it_up(
     for finder in home.finders:
         spec = finder.find_spec(name, None, target)
         if spec is not None and all(_within(file, home) for file in _files_of(spec)):
-            modules.provide(home, name)
+            storage.provide(home, name)
             return home
     return None
 
@@ -271,16 +292,15 @@ def _spec_of_made_up(
     for finder in realm.finders:
         spec: ModuleSpec | None = finder.find_spec(name, path, target)
         if spec is not None and all(_within(file, realm) for file in _files_of(spec)):
-            loader: Any = RealmLoader(spec.loader, realm)
-            spec.loader = loader
+            load_inside(spec, realm)
             return spec
     return _spec_in_main(name, path, target)
 
 
 def _home_of_finder(finder: object) -> Realm | None:
     """Return the realm whose code made a finder; main only where that code's name is claimed."""
-    find_spec = getattr(finder, "find_spec", None)
-    namespace = getattr(getattr(find_spec, "__func__", find_spec), "__globals__", {})
+    find = getattr(finder, "find_spec", None) or getattr(finder, "find_module", None)
+    namespace = getattr(getattr(find, "__func__", find), "__globals__", {})
     home = namespace.get("__realm__")
     if isinstance(home, Realm):
         return home
@@ -303,8 +323,11 @@ def _sort_finders() -> None:
     for finder in list(sys.meta_path):
         home = _home_of_finder(finder)
         if home is not None and home is not MAIN:
-            home.finders.append(finder)
-            sys.meta_path.remove(finder)
+            # First where it will be asked, then away; another thread may do the same.
+            if finder not in home.finders:
+                home.finders.append(finder)
+            with suppress(ValueError):
+                sys.meta_path.remove(finder)
             names.add(type(finder).__name__)
     for finder in _sorted:
         if finder not in sys.meta_path and type(finder).__name__ in names:

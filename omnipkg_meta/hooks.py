@@ -21,6 +21,7 @@ from omnipkg_meta import (
     locks,
     modules,
     realm,
+    storage,
 )
 from omnipkg_meta.errors import HookError
 
@@ -43,7 +44,7 @@ _exiting = False
 
 def installed() -> bool:
     """Tell whether the hooks are in."""
-    return modules.installed()
+    return storage.installed()
 
 
 def install() -> None:
@@ -53,7 +54,7 @@ def install() -> None:
         HookError: this interpreter cannot carry them, or it is about to exit;
             nothing was changed.
     """
-    if modules.installed() or sys.is_finalizing():
+    if storage.installed() or sys.is_finalizing():
         # While the interpreter takes itself apart nothing is imported any more;
         # a generator that is closed then passes through its scope once more.
         return
@@ -65,7 +66,7 @@ def install() -> None:
             tip="register the exit function after the first scope: it then runs before that",
         )
     with _lock:
-        if modules.installed():
+        if storage.installed():
             return
         done = []
         try:
@@ -83,7 +84,7 @@ def _after_fork() -> None:
     global _lock  # noqa: PLW0603
     _lock = threading.RLock()
     realm.after_fork()
-    modules.after_fork()
+    storage.after_fork()
     interpreter_state.after_fork()
     for notice in AFTER_FORK:
         notice()

@@ -9,13 +9,14 @@ This file must not know how a module is found, nor who asked for it.
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import native, patches
+from omnipkg_meta import namespaces, native, patches
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.native import mark
 from omnipkg_meta.realm import MAIN, Realm
@@ -23,7 +24,7 @@ from omnipkg_meta.realm import MAIN, Realm
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-__all__ = ["LegacyMainLoader", "MainLoader", "RealmLoader", "load_outside"]
+__all__ = ["LegacyLoader", "LentLoader", "MainLoader", "RealmLoader", "load_inside", "load_outside"]
 
 
 class _Loading(threading.local):
@@ -57,6 +58,11 @@ class RealmLoader:
         if module is None:
             module = ModuleType(spec.name)
         mark(module, self._realm)
+        if spec.name in self._realm.portions:
+            # What main loaded first, importlib never binds to this package.
+            vars(module).setdefault(
+                "__getattr__", functools.partial(namespaces.member, self._realm, spec.name)
+            )
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -112,33 +118,86 @@ class MainLoader:
         return native.initialising(MAIN) if extension else nullcontext()
 
 
-class LegacyMainLoader:
-    """The same for a loader that has ``load_module`` only (before PEP 451)."""
+class LegacyLoader:
+    """Both in one for a loader that has ``load_module`` only (before PEP 451)."""
 
-    def __init__(self, loader: Any, spec: ModuleSpec) -> None:
+    def __init__(self, loader: Any, spec: ModuleSpec, realm: Realm) -> None:
         self._loader = loader
         self._spec = spec
+        self._realm = realm
 
     def load_module(self, name: str) -> ModuleType:
         """Load the module with its own loader."""
         # ``_load_backward_compatible`` gives the module this very spec.
         self._spec.loader = self._loader
-        with _outside():
+        with _outside() if self._realm is MAIN else nullcontext():
             module: ModuleType = self._loader.load_module(name)
+        if self._realm is not MAIN:
+            mark(module, self._realm)
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._loader
         return module
 
 
-def load_outside(spec: ModuleSpec) -> None:
-    """Have a module of main loaded with an empty scope stack."""
-    loader: Any = spec.loader
-    if loader is None:
-        return  # a namespace package: nothing is executed
-    stand_in: Any = (
-        MainLoader(loader) if hasattr(loader, "exec_module") else LegacyMainLoader(loader, spec)
+class LentLoader(MainLoader):
+    """Loads a portion of a namespace package of main that a bubble's side asked for.
+
+    importlib binds it to the package that it was asked for through, the bubble's;
+    this binds it to main's own.
+    """
+
+    def __init__(self, loader: Any, package: ModuleType) -> None:
+        super().__init__(loader)
+        self._package = package
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Create the module; of a namespace package within the other, all of it."""
+        if self._loader is not None:
+            return super().create_module(spec)
+        spec.loader = None
+        module = ModuleType(spec.name)
+        self._bind(spec.name, module)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module, then bind what it left in ``sys.modules``."""
+        super().exec_module(module)
+        self._bind(module.__name__, MAIN.modules.get(module.__name__, module))
+
+    def _bind(self, name: str, module: ModuleType) -> None:
+        setattr(self._package, name.rpartition(".")[2], module)
+
+
+def load_inside(spec: ModuleSpec, realm: Realm) -> None:
+    """Have a module of a bubble loaded into its realm."""
+    legacy = _is_legacy(spec.loader)
+    _stand_in(
+        spec,
+        LegacyLoader(spec.loader, spec, realm) if legacy else RealmLoader(spec.loader, realm),
     )
-    spec.loader = stand_in
+
+
+def load_outside(spec: ModuleSpec, package: ModuleType | None = None) -> None:
+    """Have a module of main loaded with an empty scope stack.
+
+    Args:
+        spec: its spec, as another finder made it.
+        package: main's package, where it is asked for through a bubble's.
+    """
+    if _is_legacy(spec.loader):
+        _stand_in(spec, LegacyLoader(spec.loader, spec, MAIN))
+    elif package is not None:
+        _stand_in(spec, LentLoader(spec.loader, package))
+    elif spec.loader is not None:  # None: a namespace package, of which nothing is executed
+        _stand_in(spec, MainLoader(spec.loader))
+
+
+def _stand_in(spec: ModuleSpec, loader: Any) -> None:
+    spec.loader = loader
+
+
+def _is_legacy(loader: object) -> bool:
+    return loader is not None and not hasattr(loader, "exec_module")
 
 
 class _outside:  # noqa: N801  # reads as a phrase: with _outside()

@@ -17,7 +17,7 @@ import importlib._bootstrap
 import sys
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta.asking import realm_for
+from omnipkg_meta.answering import realm_for
 from omnipkg_meta.errors import HookError
 from omnipkg_meta.realm import MAIN
 

@@ -17,7 +17,8 @@ import copy
 import sys
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta.asking import decision, who
+from omnipkg_meta.answering import decision
+from omnipkg_meta.asking import who
 from omnipkg_meta.realm import MAIN, Realm, loaded, normalize
 
 if TYPE_CHECKING:

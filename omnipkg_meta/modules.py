@@ -19,35 +19,33 @@ from __future__ import annotations
 import functools
 import importlib._bootstrap
 import sys
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import asking
+from omnipkg_meta import storage
 from omnipkg_meta.activation import CURRENT
-from omnipkg_meta.asking import (
-    IMPORT_NAME,
+from omnipkg_meta.answering import (
     SETTLED,
     at_home,
     decide_aloud,
     decision,
     may_settle,
     realm_for,
-    who,
+    settle,
 )
-from omnipkg_meta.belonging import Entry, belongs, may_be_taken
-from omnipkg_meta.realm import CLAIMED, MAIN, loaded, realm_of_file
+from omnipkg_meta.asking import IMPORT_NAME, who
+from omnipkg_meta.namespaces import portion
+from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Rule, in_scope
-from omnipkg_meta.retype import check_live, prove, set_type, subscript_in_c
+from omnipkg_meta.storage import is_claimed, leave_alone, spare, take
 from omnipkg_meta.views import Items, Keys, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from omnipkg_meta.realm import Realm
 
-__all__ = ["claim", "guarded", "install", "installed", "provide", "sweep", "uninstall"]
+__all__ = ["install", "uninstall"]
 
 
 def before_import() -> None:
@@ -110,15 +108,15 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return default
 
     def __setitem__(self, name: Any, module: Any) -> None:
-        _take(name, module, _getframe().f_back)
+        take(name, module, _getframe().f_back)
         _apply(_put, self, name, _getframe().f_back, module)
 
     def __delitem__(self, name: Any) -> None:
-        _spare(name, _getframe().f_back)
+        spare(name, _getframe().f_back)
         _apply(dict.pop, self, name, _getframe().f_back)
 
     def setdefault(self, name: Any, default: Any = None) -> Any:
-        _take(name, default, _getframe().f_back)
+        take(name, default, _getframe().f_back)
         return _apply(dict.setdefault, self, name, _getframe().f_back, default)
 
     def pop(self, name: Any, *default: Any) -> Any:
@@ -128,7 +126,7 @@ class RealmModules(dict):  # type: ignore[type-arg]
             # Unlike that of a plain dict, our copy is not atomic: ``dict(sys.modules)``
             # of another thread would trip over the gap.
             return _apply(dict.__getitem__, self, name, frame)
-        _spare(name, frame)
+        spare(name, frame)
         return _apply(dict.pop, self, name, frame, *default)
 
     def popitem(self) -> tuple[Any, Any]:
@@ -221,13 +219,13 @@ class GuardedModules(RealmModules):
 
     def __getitem__(self, name: Any) -> Any:
         frame = _getframe().f_back
-        _leave_alone(name, frame)
-        if _is_claimed(name):
+        leave_alone(name, frame)
+        if is_claimed(name):
             return _missing(name, frame)
         return dict.__getitem__(self, name)
 
     def get(self, name: Any, default: Any = None) -> Any:
-        _leave_alone(name, _getframe().f_back)
+        leave_alone(name, _getframe().f_back)
         realm = realm_for(name, _getframe().f_back)
         return dict.get(self, name, default) if realm is None else realm.modules.get(name, default)
 
@@ -245,8 +243,8 @@ def _apply(
     """
     realm = realm_for(name, frame)
     if realm is None:
-        with _lock:
-            if not _is_claimed(name):
+        with storage.lock():
+            if not is_claimed(name):
                 return operation(modules, name, *arguments)
         realm = realm_for(name, frame)
     table = modules if realm is None else realm.modules
@@ -272,7 +270,7 @@ def _missing(name: object, frame: FrameType | None) -> Any:
         if not may_settle(frame):
             return module
     asker = who(frame)
-    answer = decide_aloud(top, asker)
+    answer = decide_aloud(name, asker)
     realm = answer.realm
     try:
         module = realm.modules[name]
@@ -287,7 +285,7 @@ def _missing(name: object, frame: FrameType | None) -> Any:
     ):
         activation.memo[name] = realm.modules
     if frame is not None:
-        asking.settle(name, asker, answer, frame)
+        settle(name, asker, answer, frame)
     return module
 
 
@@ -298,10 +296,10 @@ def _claimed(frame: FrameType | None) -> dict[str, Realm]:
     seen: dict[str, Realm] = {}
     for realm in (MAIN, *loaded()):
         for name in list(realm.modules):
-            top = name.partition(".")[0]
-            answer = answers.get(top)
+            part = portion(name)
+            answer = answers.get(part)
             if answer is None:
-                answer = answers[top] = decision(top, asker).realm
+                answer = answers[part] = decision(part, asker).realm
             if answer is realm:
                 seen[name] = realm
     return seen
@@ -311,8 +309,8 @@ def _view(modules: dict[Any, Any], frame: FrameType | None) -> dict[Any, Any]:
     """Return the table that a frame sees, as a plain dict of its own."""
     # ``dict(modules)`` would call the overridden ``keys``.
     view = dict(dict.items(modules))
-    if _guards:
-        view = {name: module for name, module in view.items() if not _is_claimed(name)}
+    if storage.is_guarded():
+        view = {name: module for name, module in view.items() if not is_claimed(name)}
     for name, realm in _claimed(frame).items():
         module = realm.modules.get(name, _NOTHING)
         if module is not _NOTHING:
@@ -322,18 +320,8 @@ def _view(modules: dict[Any, Any], frame: FrameType | None) -> dict[Any, Any]:
 
 def _update(modules: dict[Any, Any], new: dict[Any, Any], frame: FrameType | None) -> None:
     for name, module in new.items():
-        _take(name, module, frame)
+        take(name, module, frame)
         _apply(_put, modules, name, frame, module)
-
-
-_lock = threading.RLock()
-_live: dict[Any, Any] | None = None
-_guards = 0
-
-
-def installed() -> bool:
-    """Tell whether ``sys.modules`` is realm-aware now."""
-    return _live is not None
 
 
 def install() -> None:
@@ -342,175 +330,9 @@ def install() -> None:
     Raises:
         HookError: this interpreter cannot do it; nothing was changed.
     """
-    global _live  # noqa: PLW0603
-    with _lock:
-        if _live is not None:
-            return
-        check_live(sys.modules)
-        subscript_in_c(RealmModules)
-        prove(RealmModules, GuardedModules)
-        _live = sys.modules
-        set_type(_live, RealmModules)
-        sweep(MAIN)
+    storage.install(RealmModules, GuardedModules)
 
 
 def uninstall() -> None:
     """Put ``sys.modules`` back: its type, and main's modules of claimed names."""
-    global _live
-    with _lock:
-        if _live is None:
-            return
-        modules, _live = _live, None
-        set_type(modules, dict)
-        modules.update(MAIN.modules)
-        MAIN.modules.clear()
-
-
-def claim(names: Iterable[str]) -> None:
-    """Claim top-level names: main's modules of these names move into main's table."""
-    with _lock:
-        new = set(names) - CLAIMED
-        if not new:
-            return
-        if _live is None:
-            CLAIMED.update(new)
-            return
-        # First where they will be looked for, then the claim, then away from
-        # where they were: at no moment does another thread miss them.
-        storage = list(dict.items(_live))
-        named = [pair for pair in storage if isinstance(pair[0], str)]
-        mains = {name: one for name, one in named if name.partition(".")[0] in new}
-        _MAINS.update(mains)
-        CLAIMED.update(new)
-        _unclaimed.clear()
-        for name in mains:
-            dict.pop(_live, name, None)
-        sweep(MAIN)
-
-
-def provide(realm: Realm, top: str) -> None:
-    """Let a realm provide one more top-level name; but for made-up ones it sees what is there."""
-    with _lock:
-        claim({top})
-        if top not in realm.provided:
-            for name, module in list(MAIN.modules.items()):
-                if name.partition(".")[0] == top and not Entry.of(module).made_up:
-                    realm.modules.setdefault(name, module)
-            realm.provided |= {top}
-            asking.forget()
-
-
-def _take(name: object, module: object, frame: FrameType | None) -> None:
-    """See to it that what code of a realm puts into the table goes to that realm."""
-    entry = Entry.of(module)
-    if not isinstance(name, str) or not (
-        entry.made_up or any(belongs(name, entry, realm.prefix) for realm in loaded())
-    ):
-        return
-    home = who(frame).home
-    if home is not None:
-        top = name.partition(".")[0]
-        if home.provider(top) is None and belongs(name, entry, home.prefix):
-            provide(home, top)
-    elif not _is_claimed(name):
-        _unclaimed.add(name)  # so that no sweep takes it
-
-
-def _spare(name: object, frame: FrameType | None) -> None:
-    """See to it that code of a realm takes no module of the standard library away from main."""
-    top = str(name).partition(".")[0]
-    if top in sys.stdlib_module_names and _everybodys(name) is not _NOTHING:
-        _part_from_main(str(name), top, frame)
-
-
-def _leave_alone(name: object, frame: FrameType | None) -> None:
-    """See to it that native code of a realm does not find what other code made up.
-
-    ``PyImport_AddModule`` would hand it that, and it would add its own to it.
-    """
-    found = _everybodys(name)
-    if found is not _NOTHING and Entry.of(found).made_up:
-        top = str(name).partition(".")[0]
-        whole = _everybodys(top)
-        if whole is _NOTHING or Entry.of(whole).made_up:  # else a part of what is everybody's
-            _part_from_main(str(name), top, frame)
-
-
-def _part_from_main(name: str, top: str, frame: FrameType | None) -> None:
-    home = who(frame).home
-    if home is not None and home.provider(top) is None and may_be_taken(name):
-        provide(home, top)
-
-
-def _everybodys(name: object) -> Any:
-    """Return the module of the storage, or main's of a claimed name."""
-    storage: dict[Any, Any] = sys.modules
-    return dict.get(storage, name, _MAINS.get(str(name), _NOTHING))
-
-
-def sweep(realm: Realm, before: Container[Any] | None = None) -> None:
-    """Move modules of claimed names from the storage into the tables of their realms.
-
-    Args:
-        realm: where a module goes that does not say which file it is from.
-        before: the names that were there before an extension module of it initialised.
-    """
-    if _live is None:
-        return
-    for name in dict.keys(_live) - _unclaimed:
-        module = dict.get(_live, name)
-        if before is not None and realm is not MAIN and _guards == 1 and name not in before:
-            entry = Entry.of(module)
-            if not _is_claimed(name) and belongs(name, entry, realm.prefix):
-                provide(realm, name.partition(".")[0])
-        if not _is_claimed(name):
-            _unclaimed.add(name)
-            continue
-        owner = _owner(module)
-        if owner is None:
-            if _guards > (before is not None):
-                continue  # another loader's, perhaps; it sweeps when it is done
-            owner = realm
-        # In one step: another thread may be sweeping too.
-        if dict.pop(_live, name, _NOTHING) is module:
-            owner.modules[name] = module
-
-
-#: Names in the storage that were seen not to be claimed.
-_unclaimed: set[object] = set()
-
-
-def _is_claimed(name: object) -> bool:
-    return isinstance(name, str) and name.partition(".")[0] in CLAIMED
-
-
-def _owner(module: Any) -> Realm | None:
-    """Return the realm that a module's file lies in; None where it does not say."""
-    file = Entry.of(module).file
-    return None if file is None else realm_of_file(file)
-
-
-def after_fork() -> None:
-    """Forget, in a forked child, what other threads were doing."""
-    global _lock, _guards  # noqa: PLW0603
-    _lock = threading.RLock()
-    _guards = 0
-    if _live is not None:
-        set_type(_live, RealmModules)
-
-
-@contextmanager
-def guarded() -> Iterator[frozenset[Any]]:
-    """Trust no claimed name in the storage for as long as this lasts; give what is in it."""
-    global _guards  # noqa: PLW0603
-    with _lock:
-        _guards += 1
-        if _live is not None and _guards == 1:
-            set_type(_live, GuardedModules)
-    try:
-        yield frozenset(() if _live is None else dict.keys(_live))
-    finally:
-        with _lock:
-            _guards = max(_guards - 1, 0)
-            if _live is not None and _guards == 0:
-                set_type(_live, RealmModules)
+    storage.uninstall()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib.machinery import ExtensionFileLoader
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import interpreter_state, modules
+from omnipkg_meta import interpreter_state, storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,11 +78,11 @@ def _refuse_damaged(name: str, path: str, realm: Realm) -> None:
 @contextmanager
 def initialising(realm: Realm) -> Iterator[None]:
     """Guard ``sys.modules`` while an extension module of a realm initialises, then sweep it."""
-    with modules.guarded() as before:
+    with storage.guarded() as before:
         try:
             yield
         finally:
-            modules.sweep(realm, before)
+            storage.sweep(realm, before)
 
 
 def mark(module: ModuleType, realm: Realm) -> None:

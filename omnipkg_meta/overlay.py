@@ -10,9 +10,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import asking, hooks
+from omnipkg_meta import answering, hooks
 from omnipkg_meta.activation import OVERLAYS
 from omnipkg_meta.errors import ActivationError
+from omnipkg_meta.namespaces import holder, of_main
 from omnipkg_meta.realm import MAIN, Realm
 from omnipkg_meta.sources import Source, check, claim, realms_for
 
@@ -48,7 +49,7 @@ class Handle:
             for realm in self._realms:
                 left.remove(realm)  # one of them: another handle may have the same
             OVERLAYS[0] = tuple(left)
-            asking.forget()
+            answering.forget()
             self._realms = ()
 
 
@@ -80,14 +81,7 @@ def activate(
     )
     hooks.install()
     with _overlay_lock:
-        tops = {
-            top
-            for realm in realms
-            for one in realm.chain()
-            for top in one.provided
-            if one.provider(top) is not MAIN
-        }
-        already = sorted(name for name in before if name.partition(".")[0] in tops)
+        already = sorted(name for name in before if any(_covers(realm, name) for realm in realms))
         if already:
             raise ActivationError(
                 f"Main has loaded {_some(already)} already; "
@@ -99,8 +93,18 @@ def activate(
         for realm in realms:
             claim(realm)
         OVERLAYS[0] = (*realms, *OVERLAYS[0])
-        asking.forget()
+        answering.forget()
     return Handle(realms)
+
+
+def _covers(realm: Realm, name: str) -> bool:
+    """Tell whether a realm laid over main answers for a module of main, from then on."""
+    provider = realm.provider(name.partition(".")[0])
+    if provider is None or provider is MAIN:
+        return False
+    if name in provider.portions:
+        return not of_main(name)  # else main goes on with the portions that it has
+    return holder(provider, name) is not MAIN
 
 
 def _loaded_in_main() -> set[str]:

@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import asking, hooks
+from omnipkg_meta import answering, hooks
 from omnipkg_meta.activation import PINS
 from omnipkg_meta.errors import PinError
 from omnipkg_meta.realm import Realm, realm_of
@@ -86,7 +86,7 @@ def pin(
         earlier = tuple(one for one in pinned.get(package, ()) if one not in realms)
         # Replaced, never changed in place: readers take no lock.
         PINS[home] = {**pinned, package: (*realms, *earlier)}
-    asking.forget()
+    answering.forget()
     return tuple(realm.bubble for realm in realms if realm.bubble is not None)
 
 

@@ -18,7 +18,8 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta.errors import SharedModuleWarning
+from omnipkg_meta.errors import PathFileWarning, SharedModuleWarning
+from omnipkg_meta.layout import SearchPath, modules_in, portions, search_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -64,11 +65,13 @@ class Realm:
         prefix: what the paths of its files begin with.
         provided: the top-level import names it provides: those of its distributions, and
             those under which its code put modules into the table.
+        portions: the full names of its namespace packages, each with what it holds there.
         distributions: the distributions it holds, normalized name to version.
         outer: the realm that is asked next, before main; None where main is next.
         adopts: whether its code is main's, loaded anew on top of ``outer``.
         modules: its table of modules, full name to module.
         finders: meta path finders that its code installed; they answer in it only.
+        startup: lines of code that install finders, to be executed before these are asked.
     """
 
     __slots__ = (
@@ -81,8 +84,10 @@ class Realm:
         "import_names",
         "modules",
         "outer",
+        "portions",
         "prefix",
         "provided",
+        "startup",
     )
 
     def __init__(
@@ -100,11 +105,13 @@ class Realm:
         self.prefix = tuple(os.path.join(directory, "") for directory in self.directories)
         self.import_names = import_names
         self.provided = frozenset(import_names)
+        self.portions = portions(self.directories, self.provided)
         self.distributions = distributions
         self.outer = outer
         self.adopts = adopts
         self.modules: dict[str, ModuleType] = {}
         self.finders: list[Any] = []
+        self.startup: list[str] = []
         self._elsewhere: dict[str, Realm] = {}
 
     def __repr__(self) -> str:
@@ -178,23 +185,41 @@ def realm_of(bubble: Bubble) -> Realm:
         pass
     with _lock:
         if bubble not in _realms:
+            found = search_path(str(bubble.site_packages))
             realm = Realm(
                 bubble=bubble,
-                directories=[str(bubble.site_packages)],
-                # As in any environment, the standard library stands before what is
-                # installed: old packages drag in copies of what has long become a
-                # part of it (argparse, contextvars, enum34).
-                import_names={
-                    name: owners
-                    for name, owners in bubble.import_names.items()
-                    if name not in sys.stdlib_module_names
-                },
+                directories=found.directories,
+                import_names=_import_names(bubble, found),
                 distributions=bubble.distributions,
             )
+            realm.startup = found.startup
             for top in realm.provided & _ONE_PER_PROCESS:
                 _share(top, realm)
             _realms[bubble] = realm
         return _realms[bubble]
+
+
+def _import_names(bubble: Bubble, found: SearchPath) -> dict[str, tuple[str, ...]]:
+    """Return the import names of a bubble with their owners, as its ``.pth`` files have it."""
+    if found.refused:
+        warnings.warn(
+            f"{bubble!r} has .pth files with lines that are for a whole interpreter or lead out of "
+            f"the bubble; they are ignored: {'; '.join(found.refused)}",
+            PathFileWarning,
+            stacklevel=3,
+        )
+    names = dict(bubble.import_names)
+    for directory in found.directories[1:]:
+        owner = os.path.relpath(directory, bubble.site_packages).partition(os.sep)[0]
+        for name in modules_in(directory):
+            names.setdefault(name, bubble.import_names.get(owner, ()))
+    # As in any environment, the standard library stands before what is installed:
+    # old packages drag in copies of what has long become a part of it (argparse,
+    # contextvars, enum34).
+    names = {name: names[name] for name in names if name not in sys.stdlib_module_names}
+    if found.startup:
+        names["distutils"] = ("setuptools",)
+    return names
 
 
 def adopting(bubble: Bubble, names: Iterable[str]) -> Realm:

@@ -62,7 +62,8 @@ def decide(
         declares: tells, for code of main, whether it belongs to an installed
             distribution that is, or declares as a dependency, what is asked for.
         pins: the realms that the asking code's package is pinned to.
-        activation: the innermost activation of the asking context.
+        activation: the innermost activation of the asking context; for code of a
+            bubble it counts for what was adopted on top of that bubble only.
         overlays: the realms laid over main for the whole process.
         provider: how a realm is asked; ``Realm.provider`` for import names,
             ``Realm.distribution_provider`` for distributions.
@@ -95,6 +96,13 @@ def candidates(
     rule = Rule.MAIN
     if home is not None:
         yield home, Rule.HOME
+        # What a scope adopted on top of that home: packages that import by a string
+        # on behalf of the user (Django's settings) find what the user meant.
+        while activation is not None:
+            for realm in activation.realms:
+                if realm.outer is home:
+                    yield realm, Rule.HOME
+            activation = activation.parent
         rule = Rule.HOME
     elif declares(name):
         rule = Rule.HOME

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Union
 
-from omnipkg_meta import asking, modules, native_conflicts
+from omnipkg_meta import answering, namespaces, native_conflicts, storage
 from omnipkg_meta.errors import RequirementError
 from omnipkg_meta.realm import MAIN, Realm, adopting, realm_of
 
@@ -42,8 +42,9 @@ Source = Union[str, "Bubble", Main]
 def claim(realm: Realm) -> None:
     """Make the names that a realm provides claimed names."""
     for one in realm.chain():
-        modules.claim(one.provided)
-    asking.forget()
+        namespaces.join(one)
+        storage.claim(one.provided)
+    answering.forget()
 
 
 def realms_for(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from omnipkg_meta.activation import CURRENT
 from omnipkg_meta.errors import MainModuleWarning
+from omnipkg_meta.namespaces import holder
 from omnipkg_meta.realm import MAIN
 from omnipkg_meta.resolution import in_scope
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["warn"]
 
 
-def warn(top: str, asker: Asker) -> None:
+def warn(name: str, asker: Asker) -> None:
     """Say that a module of main got main's although the scope that imported it provides the name.
 
     Only where it surprises: code of an installed distribution that declares
@@ -29,8 +30,9 @@ def warn(top: str, asker: Asker) -> None:
     activation = CURRENT.get()
     if activation is None or activation.hidden is None or asker.frame is None:
         return
+    top = name.partition(".")[0]
     realm = in_scope(top, activation.hidden)
-    if realm is None or realm is MAIN or (asker.module, top) in _warned:
+    if realm is None or holder(realm, name) is MAIN or (asker.module, top) in _warned:
         return
     _warned.add((asker.module, top))
     module = asker.module or "__main__"

@@ -28,10 +28,11 @@ if os.environ.get("OMNIPKG_META_TRACE", "") not in ("", "0"):
 _noted: set[tuple[str, str, str, str]] = set()
 
 
-def note(top: str, asker: Asker, answer: Decision) -> None:
-    """Log who asked for a name, who answers, and by which rule; once for each."""
+def note(name: str, asker: Asker, answer: Decision) -> None:
+    """Log who asked for a module, who answers, and by which rule; once for each package."""
     if not _logger.isEnabledFor(logging.DEBUG):
         return
+    top = name.partition(".")[0]
     bubble = answer.realm.bubble
     where = "main" if bubble is None else bubble.id
     key = (asker.module, top, where, answer.rule.value)

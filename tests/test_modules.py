@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import omnipkg_meta as om
-from omnipkg_meta import asking, modules
+from omnipkg_meta import answering, modules, storage
 from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -350,14 +350,14 @@ def test_a_name_that_is_claimed_between_the_question_and_the_answer_is_answered_
     world.install(world.wheel(name, "0.5"))
     module = importlib.import_module(name)
     assert name in dict.keys(sys.modules)
-    ask = asking.realm_for
+    ask = answering.realm_for
     asked: list[str] = []
 
     def another_thread_claims_it(key: Any, frame: Any) -> Any:
         answer = ask(key, frame)
         if key == name and not asked:
             asked.append(key)
-            modules.claim([name])
+            storage.claim([name])
         return answer
 
     monkeypatch.setattr(modules, "realm_for", another_thread_claims_it)

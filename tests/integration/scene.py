@@ -118,16 +118,16 @@ class Scene:
         """The directory of an environment without the library: the older numpy, pytest."""
         return self.path / "plain"
 
-    def build(self) -> None:
+    def build(self, main: Sequence[str] = MAIN, bubbles: Sequence[Sequence[str]] = BUBBLES) -> None:
         """Make the two main environments and the store."""
-        for environment, holds in ((self.main, MAIN), (self.bare, BARE)):
+        for environment, holds in ((self.main, main), (self.bare, BARE)):
             self.make_environment(environment, *holds)
             package = Path(omnipkg_meta.__file__).parent
             target = _site_packages(environment) / package.name
             shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__"))
             # What is there already is not written when a program runs.
             _run((python_of(environment), "-m", "compileall", "-q", target), self.variables())
-        for requirements in BUBBLES:
+        for requirements in bubbles:
             command = (python_of(self.main), "-m", "omnipkg_meta", "install", *requirements)
             _run(command, self.variables(builds=True))
 

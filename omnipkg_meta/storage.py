@@ -1,0 +1,249 @@
+"""The storage of ``sys.modules`` itself: what stands in it, and what is kept out of it.
+
+Modules of claimed names are kept out of the dict's own storage, each in the table
+of its realm.  Owns the claims, the moves between storage and tables, and the lock
+that they are made under.  What a frame sees of it all is another file's.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from omnipkg_meta import answering
+from omnipkg_meta.asking import who
+from omnipkg_meta.belonging import Entry, belongs, may_be_taken
+from omnipkg_meta.realm import CLAIMED, MAIN, loaded, realm_of_file
+from omnipkg_meta.retype import check_live, prove, set_type, subscript_in_c
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator
+    from types import FrameType
+
+    from omnipkg_meta.realm import Realm
+
+__all__ = [
+    "after_fork",
+    "claim",
+    "guarded",
+    "install",
+    "installed",
+    "is_claimed",
+    "is_guarded",
+    "leave_alone",
+    "lock",
+    "provide",
+    "spare",
+    "sweep",
+    "take",
+    "uninstall",
+]
+
+_NOTHING = object()
+_lock = threading.RLock()
+_live: dict[Any, Any] | None = None
+_types: tuple[type[dict[Any, Any]], type[dict[Any, Any]]] = (dict, dict)
+_guards = 0
+
+
+def lock() -> threading.RLock:
+    """Return the lock that is held while names are claimed; a forked child has another."""
+    return _lock
+
+
+def is_guarded() -> bool:
+    """Tell whether an extension module is being initialised, so that the storage is not trusted."""
+    return _guards > 0
+
+
+def is_claimed(name: object) -> bool:
+    """Tell whether a key of the table is a module name that some realm provides."""
+    return isinstance(name, str) and name.partition(".")[0] in CLAIMED
+
+
+def installed() -> bool:
+    """Tell whether ``sys.modules`` is realm-aware now."""
+    return _live is not None
+
+
+def install(plain: type[dict[Any, Any]], guarding: type[dict[Any, Any]]) -> None:
+    """Make ``sys.modules`` realm-aware.
+
+    Args:
+        plain: the type that it gets.
+        guarding: the type that it gets while an extension module is being initialised.
+
+    Raises:
+        HookError: this interpreter cannot do it; nothing was changed.
+    """
+    global _live, _types  # noqa: PLW0603
+    with _lock:
+        if _live is not None:
+            return
+        check_live(sys.modules)
+        subscript_in_c(plain)
+        prove(plain, guarding)
+        _types = (plain, guarding)
+        _live = sys.modules
+        set_type(_live, plain)
+        sweep(MAIN)
+
+
+def uninstall() -> None:
+    """Put ``sys.modules`` back: its type, and main's modules of claimed names."""
+    global _live
+    with _lock:
+        if _live is None:
+            return
+        modules, _live = _live, None
+        set_type(modules, dict)
+        modules.update(MAIN.modules)
+        MAIN.modules.clear()
+
+
+def claim(names: Iterable[str]) -> None:
+    """Claim top-level names: main's modules of these names move into main's table."""
+    with _lock:
+        new = set(names) - CLAIMED
+        if not new:
+            return
+        if _live is None:
+            CLAIMED.update(new)
+            return
+        # First where they will be looked for, then the claim, then away from
+        # where they were: at no moment does another thread miss them.
+        storage = list(dict.items(_live))
+        named = [pair for pair in storage if isinstance(pair[0], str)]
+        mains = {name: one for name, one in named if name.partition(".")[0] in new}
+        MAIN.modules.update(mains)
+        CLAIMED.update(new)
+        _unclaimed.clear()
+        for name in mains:
+            dict.pop(_live, name, None)
+        sweep(MAIN)
+
+
+def provide(realm: Realm, top: str) -> None:
+    """Let a realm provide one more top-level name; but for made-up ones it sees what is there."""
+    with _lock:
+        claim({top})
+        if top not in realm.provided:
+            for name, module in list(MAIN.modules.items()):
+                if name.partition(".")[0] == top and not Entry.of(module).made_up:
+                    realm.modules.setdefault(name, module)
+            realm.provided |= {top}
+            answering.forget()
+
+
+def take(name: object, module: object, frame: FrameType | None) -> None:
+    """See to it that what code of a realm puts into the table goes to that realm."""
+    entry = Entry.of(module)
+    if not isinstance(name, str) or not (
+        entry.made_up or any(belongs(name, entry, realm.prefix) for realm in loaded())
+    ):
+        return
+    home = who(frame).home
+    if home is not None:
+        top = name.partition(".")[0]
+        if home.provider(top) is None and belongs(name, entry, home.prefix):
+            provide(home, top)
+    elif not is_claimed(name):
+        _unclaimed.add(name)  # so that no sweep takes it
+
+
+def spare(name: object, frame: FrameType | None) -> None:
+    """See to it that code of a realm takes no module of the standard library away from main."""
+    top = str(name).partition(".")[0]
+    if top in sys.stdlib_module_names and _everybodys(name) is not _NOTHING:
+        _part_from_main(str(name), top, frame)
+
+
+def leave_alone(name: object, frame: FrameType | None) -> None:
+    """See to it that native code of a realm does not find what other code made up.
+
+    ``PyImport_AddModule`` would hand it that, and it would add its own to it.
+    """
+    found = _everybodys(name)
+    if found is not _NOTHING and Entry.of(found).made_up:
+        top = str(name).partition(".")[0]
+        whole = _everybodys(top)
+        if whole is _NOTHING or Entry.of(whole).made_up:  # else a part of what is everybody's
+            _part_from_main(str(name), top, frame)
+
+
+def _part_from_main(name: str, top: str, frame: FrameType | None) -> None:
+    home = who(frame).home
+    if home is not None and home.provider(top) is None and may_be_taken(name):
+        provide(home, top)
+
+
+def _everybodys(name: object) -> Any:
+    """Return the module of the storage, or main's of a claimed name."""
+    storage: dict[Any, Any] = sys.modules
+    return dict.get(storage, name, MAIN.modules.get(str(name), _NOTHING))
+
+
+def sweep(realm: Realm, before: Container[Any] | None = None) -> None:
+    """Move modules of claimed names from the storage into the tables of their realms.
+
+    Args:
+        realm: where a module goes that does not say which file it is from.
+        before: the names that were there before an extension module of it initialised.
+    """
+    if _live is None:
+        return
+    for name in dict.keys(_live) - _unclaimed:
+        module = dict.get(_live, name)
+        if before is not None and realm is not MAIN and _guards == 1 and name not in before:
+            entry = Entry.of(module)
+            if not is_claimed(name) and belongs(name, entry, realm.prefix):
+                provide(realm, name.partition(".")[0])
+        if not is_claimed(name):
+            _unclaimed.add(name)
+            continue
+        owner = _owner(module)
+        if owner is None:
+            if _guards > (before is not None):
+                continue  # another loader's, perhaps; it sweeps when it is done
+            owner = realm
+        # In one step: another thread may be sweeping too.
+        if dict.pop(_live, name, _NOTHING) is module:
+            owner.modules[name] = module
+
+
+#: Names in the storage that were seen not to be claimed.
+_unclaimed: set[object] = set()
+
+
+def _owner(module: Any) -> Realm | None:
+    """Return the realm that a module's file lies in; None where it does not say."""
+    file = Entry.of(module).file
+    return None if file is None else realm_of_file(file)
+
+
+def after_fork() -> None:
+    """Forget, in a forked child, what other threads were doing."""
+    global _lock, _guards  # noqa: PLW0603
+    _lock = threading.RLock()
+    _guards = 0
+    if _live is not None:
+        set_type(_live, _types[0])
+
+
+@contextmanager
+def guarded() -> Iterator[frozenset[Any]]:
+    """Trust no claimed name in the storage for as long as this lasts; give what is in it."""
+    global _guards  # noqa: PLW0603
+    with _lock:
+        _guards += 1
+        if _live is not None and _guards == 1:
+            set_type(_live, _types[1])
+    try:
+        yield frozenset(() if _live is None else dict.keys(_live))
+    finally:
+        with _lock:
+            _guards = max(_guards - 1, 0)
+            if _live is not None and _guards == 0:
+                set_type(_live, _types[0])
