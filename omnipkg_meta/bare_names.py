@@ -55,10 +55,8 @@ def _opened(private: str | None, mode: int) -> Any:
 
 
 def _private_name(name: str, realm: Realm) -> str | None:
-    native = realm.bubble.entry.get("native") if realm.bubble is not None else None
-    private = native.get("private") if isinstance(native, dict) else None
-    found = private.get(name) if isinstance(private, dict) else None
-    return found if isinstance(found, str) else None
+    libraries = realm.bubble.libraries if realm.bubble is not None else None
+    return libraries.private.get(name) if libraries is not None else None
 
 
 def _realms(frame: FrameType | None) -> Iterator[Realm]:

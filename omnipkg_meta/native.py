@@ -67,11 +67,9 @@ def _refuse_damaged(name: str, path: str, realm: Realm) -> None:
     with SIGBUS when the first byte beyond its end is touched.
     """
     bubble = realm.bubble
-    native = bubble.entry.get("native") if bubble is not None else None
-    untouched = native.get("untouched") if isinstance(native, dict) else None
-    if bubble is not None and untouched and isinstance(untouched, dict):
+    if bubble is not None and bubble.libraries is not None and bubble.libraries.untouched:
         file = path.removeprefix(f"{bubble.site_packages}{os.sep}").replace(os.sep, "/")
-        if (why := untouched.get(file)) is not None:
+        if (why := bubble.libraries.untouched.get(file)) is not None:
             raise ImportError(f"{name} cannot be loaded: {path}: {why}", name=name, path=path)
 
 

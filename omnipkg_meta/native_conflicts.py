@@ -81,7 +81,7 @@ def check(realms: Iterable[Realm]) -> None:
 
 def _admit(bubble: Bubble) -> _Public:
     public = _public(bubble)
-    private = _private_names(bubble)
+    private = set(bubble.libraries.private.values()) if bubble.libraries is not None else set()
     for other in _admitted.values():
         if other.bubble.path == bubble.path:
             continue  # it was made afresh
@@ -103,9 +103,8 @@ def _admit(bubble: Bubble) -> _Public:
 def _public(bubble: Bubble) -> _Public:
     """Return a bubble's libraries that have no private name; read the files only if need be."""
     found = _Public(bubble)
-    native = bubble.entry.get("native")
-    written = native.get("public") if isinstance(native, dict) else None
-    if written == {} or not bubble.native_files:
+    written = None if bubble.libraries is None else bubble.libraries.public
+    if not bubble.native_files or (written is not None and not written):
         return found
     from omnipkg_meta.store import elf
     from omnipkg_meta.store.native_files import of_the_process
@@ -120,17 +119,11 @@ def _public(bubble: Bubble) -> _Public:
             continue  # the loader cannot load it either
         found.needed.update(needed)
         name = soname or file.name
-        if of_the_process(name) or (isinstance(written, dict) and name not in written):
+        if of_the_process(name) or (written is not None and name not in written):
             continue
         found.files.setdefault(name, file)
-        found.reasons[name] = str(written[name]) if isinstance(written, dict) else _OLD
+        found.reasons[name] = _OLD if written is None else written[name]
     return found
-
-
-def _private_names(bubble: Bubble) -> set[str]:
-    native = bubble.entry.get("native")
-    private = native.get("private") if isinstance(native, dict) else None
-    return {str(name) for name in private.values()} if isinstance(private, dict) else set()
 
 
 def _compare(public: _Public, name: str, other: Path, what: str) -> None:

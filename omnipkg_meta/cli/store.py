@@ -175,6 +175,14 @@ def _show(arguments: argparse.Namespace) -> int:
     output.data("distributions:")
     for name, version in bubble.distributions.items():
         output.data(f"  {name} {version}")
+    if bubble.libraries is not None and bubble.libraries.private:
+        output.data("names of libraries:")
+        for name, private in bubble.libraries.private.items():
+            output.data(f"  {private} is {name}")
+    if bubble.libraries is not None and bubble.libraries.public:
+        output.data("names of libraries that are not private:")
+        for name, why in bubble.libraries.public.items():
+            output.data(f"  {name}: {why}")
     return _DONE
 
 
@@ -272,6 +280,7 @@ def _facts(bubble: Bubble) -> dict[str, Any]:
         "import_names": {name: list(by) for name, by in bubble.import_names.items()},
         "scripts": dict(bubble.scripts_provided),
         "native_files": list(bubble.native_files),
+        "native": bubble.entry.get("native"),
         "builder": bubble.builder,
         "created": bubble.created,
     }

@@ -21,7 +21,7 @@ from omnipkg_meta.errors import BubbleInvalidError, BubbleTagError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LINK", "LOCK", "MANIFEST", "SCHEMA", "SCRIPTS", "SITE_PACKAGES", "Bubble"]
+__all__ = ["LINK", "LOCK", "MANIFEST", "SCHEMA", "SCRIPTS", "SITE_PACKAGES", "Bubble", "Libraries"]
 
 #: The version of the manifest's format that this library writes and understands.
 SCHEMA = 1
@@ -36,6 +36,21 @@ LINK = "link="
 # A name, a version, a script or a file of the bubble's own directory can never lead out of it.
 _PLAIN = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
 _DISTRIBUTION = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Libraries:
+    """How the dynamic loader knows the libraries that a bubble brings along.
+
+    Attributes:
+        private: the private name of each library's name.
+        public: the names that could not be made private, and why.
+        untouched: the native files that were left as they are, and why.
+    """
+
+    private: Mapping[str, str]
+    public: Mapping[str, str]
+    untouched: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,6 +70,8 @@ class Bubble:
         requires: the ``Requires-Dist`` lines of each distribution.
         digests: the SHA-256 of the archive that each distribution came from.
         native_files: the shared objects, relative to ``site_packages``.
+        libraries: how the loader knows them; None if the bubble was made by a version of
+            this library that left their names alone.
         scripts_provided: what each script calls, as ``module:attribute``.
         builder: what built it, for example ``uv 0.9.1``.
         created: when, in UTC, as ISO 8601.
@@ -70,6 +87,7 @@ class Bubble:
     requires: Mapping[str, tuple[str, ...]]
     digests: Mapping[str, str]
     native_files: tuple[str, ...]
+    libraries: Libraries | None
     scripts_provided: Mapping[str, str]
     builder: str
     created: str
@@ -199,6 +217,7 @@ class Bubble:
             requires=MappingProxyType(requires),
             digests=MappingProxyType(digests),
             native_files=native,
+            libraries=_libraries(path, entry),
             scripts_provided=MappingProxyType(scripts),
             builder=_string(path, entry, "builder"),
             created=_string(path, entry, "created"),
@@ -260,6 +279,19 @@ def _mapping(path: Path, entry: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         _invalid(path, f"its manifest lacks {key!r}")
     return value
+
+
+def _libraries(path: Path, entry: dict[str, Any]) -> Libraries | None:
+    if "native" not in entry:
+        return None
+    native = _mapping(path, entry, "native")
+    kinds = [_mapping(path, native, kind) for kind in ("private", "public", "untouched")]
+    for name in kinds[0]:
+        _plain(path, kinds[0], name)
+    for kind in kinds[1:]:
+        for key in kind:
+            _string(path, kind, key)
+    return Libraries(*map(MappingProxyType, kinds))
 
 
 def _string(path: Path, entry: dict[str, Any], key: str) -> str:

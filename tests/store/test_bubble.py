@@ -76,6 +76,10 @@ def test_a_pickled_bubble_is_opened_and_checked_by_whoever_reads_it(bubble: Bubb
         ({"scripts": {"../x": "a:b"}}, "'../x'"),
         ({"native_files": ["../../x.so"]}, "outside the bubble"),
         ({"native_files": ["/x.so"]}, "outside the bubble"),
+        ({"native": []}, "lacks 'native'"),
+        ({"native": {"private": {}}}, "lacks 'public'"),
+        ({"native": {"private": {"a.so": "../b"}, "public": {}, "untouched": {}}}, "'../b'"),
+        ({"native": {"private": {}, "public": {"a.so": 1}, "untouched": {}}}, "lacks 'a.so'"),
     ],
 )
 def test_a_manifest_that_was_tampered_with_is_refused(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import omnipkg_meta as om
+from omnipkg_meta.cli import main
 from omnipkg_meta.store import elf, native_files
 from tests.elf_source import by_hand, linked, needs_elf
 from tests.native_source import SUFFIX, compiled, needs_compiler
@@ -129,7 +130,7 @@ def test_without_private_names_the_second_gets_the_firsts_library(
 
 
 def test_libraries_of_one_name_in_two_bubbles_are_two(
-    bubbles: Callable[..., list[Bubble]], store: Store
+    bubbles: Callable[..., list[Bubble]], store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     soname = f"lib{stem()}.so.1"
     made = bubbles(*without_inner(two_versions(soname)))
@@ -140,6 +141,8 @@ def test_libraries_of_one_name_in_two_bubbles_are_two(
         assert elf.read(package(bubble) / soname).soname == private
         assert (package(bubble) / private).resolve() == package(bubble) / soname
         assert bubble.entry["native"]["public"] == bubble.entry["native"]["untouched"] == {}
+        assert main(["show", bubble.id]) == 0
+        assert f"  {private} is {soname}\n" in capsys.readouterr().out
 
 
 def test_libraries_of_one_name_are_two_when_two_threads_load_them_at_once(
@@ -383,10 +386,12 @@ def test_patchelf_makes_room_where_there_is_none(
     "how", ["there is none", "it fails", "it writes rubbish", "it does nothing"]
 )
 def test_what_patchelf_cannot_do_is_written_down_and_breaks_nothing(
+    *,
     bubbles: Callable[..., list[Bubble]],
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
     how: str,
 ) -> None:
     tool = tmp_path / "patchelf"
@@ -407,6 +412,8 @@ def test_what_patchelf_cannot_do_is_written_down_and_breaks_nothing(
     native = bubble.entry["native"]
     assert list(native["public"]) == [soname]
     assert "patchelf" in native["public"][soname]
+    assert main(["show", bubble.id]) == 0
+    assert f"  {soname}: {native['public'][soname]}\n" in capsys.readouterr().out
     assert list(native["private"]) == [other]
     assert loaded(bubble, "outer.so").ask() == 1
     assert loaded(bubble, "more.so").ask() == 3
