@@ -40,6 +40,10 @@ MAIN = (
     *(f"{name}!={first},!={second}" for name, (first, second) in VERSIONS.items()),
     "zope.event",
     "googleapis-common-protos",
+    "beartype",
+    "coverage",
+    "pytest",
+    "typeguard",
 )
 
 
@@ -354,3 +358,89 @@ def test_a_site_with_settings_by_string_runs_on_two_versions_of_django_at_once(
         False,
         False,
     ]
+
+
+#: Import hooks of others: how each is put in, and the loader that it makes.
+HOOKS = {
+    "typeguard": ("import typeguard; typeguard.install_import_hook(['click'])", "TypeguardLoader"),
+    "beartype": (
+        "import beartype.claw; beartype.claw.beartype_packages(('click',))",
+        "BeartypeSourceFileLoader",
+    ),
+}
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_import_hook_checks_the_types_of_a_bubbles_functions_and_of_mains(
+    awkward: Scene, program: Program, hook: str, order: str
+) -> None:
+    install, loader = HOOKS[hook]
+    script = program(
+        f"""
+        import json, sys
+        import omnipkg_meta as om
+
+        if sys.argv[1] == "after":
+            with om.use("six==1.16.0"):
+                import six
+        {install}
+        found = []
+        for source in ("click==8.1.8", om.main):
+            with om.use(source):
+                import click.utils
+                try:
+                    click.utils.echo("text", nl="no bool")
+                except Exception as error:
+                    found.append(type(error).__module__.partition(".")[0])
+                found.append(type(click.utils.__loader__).__name__)
+                found.append(hasattr(click.utils, "__bubble__"))
+        print(json.dumps(found))
+        """
+    )
+    assert awkward.answer(script, order, flags=()) == [hook, loader, True, hook, loader, False]
+
+
+def test_pytest_rewrites_the_assertions_of_a_bubbles_modules(
+    awkward: Scene, program: Program
+) -> None:
+    script = program(
+        """
+        import pytest
+        import omnipkg_meta as om
+
+        pytest.register_assert_rewrite("click", "six")
+
+        def loader(name):
+            module = __import__(name, fromlist=["x"])
+            return type(module.__loader__).__name__, hasattr(module, "__bubble__")
+
+        def test_it():
+            for _ in range(2):
+                with om.use("click==8.1.8"):
+                    assert loader("click.utils") == ("AssertionRewritingHook", True)
+                assert loader("click.utils") == ("AssertionRewritingHook", False)
+        """,
+        name="test_rewriting.py",
+    )
+    done = awkward.run("-m", "pytest", "-p", "no:cacheprovider", script)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_coverage_measures_the_lines_of_a_bubbles_modules(
+    awkward: Scene, program: Program, tmp_path: Path
+) -> None:
+    script = program(
+        """
+        import omnipkg_meta as om
+        with om.use("click==8.1.8"):
+            import click
+        import click
+        """
+    )
+    data = f"--data-file={tmp_path / 'coverage'}"
+    done = awkward.run("-m", "coverage", "run", data, "--source=click", script)
+    assert done.returncode == 0, done.stderr
+    done = awkward.run("-m", "coverage", "report", data)
+    measured = [line.split()[0] for line in done.stdout.splitlines() if "click/core.py" in line]
+    assert len([file for file in measured if "click-8.1.8-" in file]) == 1, done.stdout
