@@ -42,4 +42,4 @@ def say_where(
         error.add_note(text)
     else:
         # What prints notes on 3.10 (pytest, exceptiongroup) reads them there.
-        error.__notes__ = [*present, text]
+        vars(error)["__notes__"] = [*present, text]

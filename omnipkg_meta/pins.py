@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import answering, hooks
+from omnipkg_meta import answering, hooks, native_conflicts
 from omnipkg_meta.activation import PINS
 from omnipkg_meta.errors import PinError
 from omnipkg_meta.realm import Realm, realm_of
@@ -65,6 +65,7 @@ def pin(
         PinError: somebody else's package is to be pinned.
         BubbleNotFoundError: no bubble satisfies the requirements, nor does main.
         BubbleInvalidError: the path is no directory of installed packages.
+        NativeConflictError: the loader would take one of its libraries for another one.
     """
     if bool(requirements) == (path is not None):
         raise TypeError("pin() takes either requirements or path=")
@@ -74,6 +75,7 @@ def pin(
         from omnipkg_meta.store.vendored import Vendored
 
         realms: tuple[Realm, ...] = (realm_of(Vendored.open(path)),)
+        native_conflicts.check(realms)
     else:
         check(requirements)
         realms = tuple(realms_for(requirements, install=install, store=store))

@@ -71,6 +71,7 @@ class Vendored(Bubble):
                 for file, entry in record.files(path)
                 if not entry.is_symlink() and record.is_native(entry)
             ),
+            libraries=None,
             scripts_provided=MappingProxyType({}),
             builder="",
             created="",
