@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Seconds.  The largest packages have thousands of modules.
-_PLAIN_LIMIT, _STALL, _MODE_LIMIT, _BUILD_LIMIT = 1200, 120, 1500, 1800
+_PLAIN_LIMIT, _STALL, _BUILD_LIMIT = 1200, 120, 1800
+#: A mode may take so many seconds, and so many times what both versions take plain.
+_MODE_LEAST, _MODE_TIMES = 90, 10
 _RESTARTS = 12
 
 #: The threads run again and again: so many times, but not once so many seconds are gone.
@@ -44,6 +46,7 @@ class Plain:
         smoke: whether there is a smoke function.
         problems: why nothing can be said about this version.
         stderr: what was written.
+        seconds: how long it took.
     """
 
     version: Version
@@ -55,6 +58,7 @@ class Plain:
     smoke: bool = False
     problems: list[str] = field(default_factory=list)
     stderr: str = ""
+    seconds: float = 0.0
 
 
 class Bench:
@@ -202,11 +206,10 @@ class Bench:
         }
         texts = [plain.stderr for plain in plains]
         versions = [plain.version.version for plain in plains]
+        limit = _MODE_LEAST + _MODE_TIMES * sum(plain.seconds for plain in plains)
         seconds, times = 0.0, 0
         while True:
-            done = self._run(
-                python, "side_by_side.py", job, f"{row.name}-{mode}", limit=_MODE_LIMIT
-            )
+            done = self._run(python, "side_by_side.py", job, f"{row.name}-{mode}", limit=limit)
             found = judge.problems(mode, versions, done, texts)
             found = [self.places.brief(line) for line in found]
             seconds, times = seconds + done.seconds, times + 1
@@ -266,6 +269,7 @@ class Bench:
 
     def _take(self, plain: Plain, done: Outcome, deadly: list[str]) -> None:
         """Add what one plain run saw."""
+        plain.seconds += done.seconds
         plain.stderr += done.stderr[-20000:]
         for event in done.of("distribution"):
             plain.skipped = event["skipped"]
