@@ -127,6 +127,25 @@ def speed(session: nox.Session) -> None:
     session.run("python", "benchmarks/speed.py", *session.posargs)
 
 
+@nox.session
+def compat(session: nox.Session) -> None:
+    """Put two versions of each package that people use into one process.
+
+    It takes an hour or two, and goes on where it was stopped: ``nox -s compat -- --only numpy``.
+    """
+    session.install("uv")
+    arguments = session.posargs or ["--markdown", "docs/compatibility.md"]
+    session.run("python", "benchmarks/compat", *arguments)
+
+
+@nox.session
+def upstream(session: nox.Session) -> None:
+    """Run the tests that packages ship, plain and inside a scope, and compare each outcome."""
+    session.install("uv")
+    arguments = session.posargs or ["--markdown", "docs/compatibility.md"]
+    session.run("python", "-m", "benchmarks.compat.upstream", *arguments)
+
+
 def _compare(session: nox.Session, archive: Path, held: set[str], expected: set[str]) -> None:
     missing, surplus = sorted(expected - held), sorted(held - expected)
     if missing or surplus:

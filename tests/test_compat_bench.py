@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import omnipkg_meta
-from benchmarks.compat import judge
+from benchmarks.compat import judge, upstream
 from benchmarks.compat.places import Outcome, run
 from benchmarks.compat.table import Row, rows
 from tests.worlds import world_fixture  # noqa: F401  # a fixture
@@ -318,3 +318,64 @@ def test_the_table_is_read_as_its_first_line_says() -> None:
     found = rows()
     assert len(found) == len({row.name for row in found}) > 100
     assert Row("numpy", ("<2", "<2.5", "<2.5.5")) in found
+
+
+def outcomes(*found: tuple[str, str]) -> Outcome:
+    """Return a run of a suite with these outcomes, that came to its end."""
+    events = [{"event": "outcome", "id": name, "outcome": outcome} for name, outcome in found]
+    return Outcome([*events, {"event": "done"}])
+
+
+def test_a_test_that_goes_differently_in_a_scope_is_found() -> None:
+    plain = outcomes(("a", "passed"), ("b", "failed"), ("c", "passed"))
+    assert upstream.differences([plain], [plain]) == []
+    scope = outcomes(("a", "failed"), ("b", "failed"), ("d", "passed"))
+    found = upstream.differences([plain], [scope])
+    assert [line.partition(":")[0] for line in found] == ["a", "c", "d"]
+
+
+def test_a_suite_that_ran_nothing_or_did_not_come_to_its_end_is_found() -> None:
+    assert upstream.differences([outcomes()], [outcomes()]) == ["no test ran", "no test ran"]
+    ended = Outcome(outcomes(("a", "passed")).events, exit_code=-6)
+    (line,) = upstream.differences([outcomes(("a", "passed"))], [ended])
+    assert "SIGABRT" in line
+
+
+def test_a_test_is_different_only_where_no_run_is_like_any_plain_run() -> None:
+    good, bad = outcomes(("a", "passed")), outcomes(("a", "failed"))
+    assert upstream.differences([good, bad], [bad, bad]) == []
+    assert upstream.differences([good, good], [bad, good]) == []
+    assert len(upstream.differences([good, good], [bad, bad])) == 1
+
+
+def test_pytest_inside_a_scope_runs_the_bubbles_tests_and_tells_each_outcome(bench: Bench) -> None:
+    tests = (
+        "import pytest, PKG\n"
+        "def test_version(): assert PKG.VERSION == '1.0'\n"
+        "def test_fails(): assert PKG.VERSION == '2.0'\n"
+        "@pytest.mark.xfail\ndef test_expected(): raise RuntimeError\n"
+        "@pytest.mark.skip\ndef test_skipped(): pass\n"
+        "@pytest.fixture\ndef broken(): raise RuntimeError\n"
+        "def test_error(broken): pass\n"
+    ).replace("PKG", bench.name)
+    sources = {**bench.files({}, "1.0"), f"{bench.name}/test_it.py": tests}
+    bubble = bench.world.make(bench.name, "1.0", sources)
+    bench.world.install(bench.world.wheel(bench.name, "2.0", bench.files({}, "2.0")))
+    job = {
+        "package": bench.name,
+        "requirements": [f"{bench.name}==1.0"],
+        "site_packages": str(bubble.site_packages),
+        "arguments": ["--pyargs", bench.name],
+    }
+    done = bench.run("suite.py", job)
+    assert done.done, done.stderr
+    assert done.of("done")[0]["file"].startswith(str(bubble.site_packages))
+    assert {
+        name.partition("::")[2]: dict(one) for name, one in upstream.outcomes(done).items()
+    } == {
+        "test_version": {"passed": 1},
+        "test_fails": {"failed": 1},
+        "test_expected": {"expected to fail, skipped": 1},
+        "test_skipped": {"setup skipped": 1},
+        "test_error": {"setup failed": 1},
+    }

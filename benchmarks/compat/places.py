@@ -172,7 +172,6 @@ class Places:
         if not list(folder.glob("*.whl")):
             for old in (*self.path.glob("library-*"), *self.path.glob("store-*")):
                 shutil.rmtree(old)
-            shutil.rmtree(self.path / "environments", ignore_errors=True)
             _output(["uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)])
         (wheel,) = folder.glob("*.whl")
         return wheel

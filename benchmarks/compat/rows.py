@@ -289,7 +289,7 @@ class Bench:
         return self._run(
             self.places.builder(),
             "build.py",
-            {"requirement": version.requirement},
+            {"requirements": [version.requirement]},
             f"{version.name}-build",
             limit=_BUILD_LIMIT,
         )

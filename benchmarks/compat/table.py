@@ -100,6 +100,14 @@ class Resolver:
                 seen.add(found.version)
                 yield found
 
+    def together(self, version: Version, *more: str) -> list[str]:
+        """Return all that is installed with a version and with more requirements, exactly.
+
+        Raises:
+            NoVersionError: they cannot be had together.
+        """
+        return list(self._resolve(version.name, "\n".join([version.requirement, *more])).pins)
+
     def _resolve(self, name: str, requirement: str) -> Version:
         if requirement not in self._known:
             command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]

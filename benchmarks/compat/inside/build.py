@@ -25,7 +25,7 @@ def main() -> None:
     found: list[str] = []
 
     def build() -> None:
-        bubble = om.install(job["requirement"])
+        bubble = om.install(*job["requirements"])
         say(
             "bubble",
             path=str(bubble.path),
