@@ -1,13 +1,14 @@
 """CPython's own tests of the import system, without the hooks and with them.
 
-    python benchmarks/cpython_suite.py PYTHON... [--everywhere] [--control | --plain]
+    python benchmarks/cpython_suite.py PYTHON... [--all] [--everywhere] [--control | --plain]
     python benchmarks/cpython_suite.py --chroot DIR /usr/bin/python3.14
 
-Each test file runs twice in the interpreter under test, each time in a process
-of its own and with the same environment: once as it is, and once with the hooks
-in and a bubble's names claimed, through a ``sitecustomize``.  The outcome of
-every test has to be the same.  That a test fails in both is a fact about the
-machine, and is listed, but is no difference.
+The files that have to do with imports, or with ``--all`` nearly every file of
+CPython's suite (but ``cpython_left_out.py``).  Each runs twice in the interpreter under test, each time
+in a process of its own and with the same environment: once as it is, and once
+with the hooks in and a bubble's names claimed, through a ``sitecustomize``.  The
+outcome of every test has to be the same.  That a test fails in both is a fact
+about the machine, and is listed, but is no difference.
 
 A ``sitecustomize`` does not reach the interpreters that tests start with ``-I``
 or ``-E``.  With ``--everywhere`` the runs are made in virtual environments whose
@@ -46,6 +47,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from benchmarks.cpython_left_out import LEFT_OUT  # noqa: E402
 from tests.wheels import make_wheel  # noqa: E402  (this is a script; the path comes first)
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ ALONE = "subinterpreter: left alone"  # as sitecustomize.py says it
 NOT_EVERYWHERE = ("*.test_isolated_config", "*.test_python_compat")
 PATH = "/usr/local/bin:/usr/bin:/bin"
 USAGE, NO_TESTS = 2, 3
+NONE_RAN = "no test ran"
 
 
 class PreparationError(Exception):
@@ -243,7 +246,7 @@ class Bench:
             details[name] = details.get(name, "") + entry["detail"]
         said = _lines(python.outside(env["CPYTHON_SUITE_LOG"]))
         if not complaint and not outcomes:
-            complaint = "no test ran: " + _tail(output.with_suffix(".out"))
+            complaint = f"{NONE_RAN}: " + _tail(output.with_suffix(".out"))
         if not complaint and mode == "hooks":
             own = {line.partition(" ")[2] for line in said if line.startswith(f"{process.pid} ")}
             if own - {ALONE} != {"start: hooks in", "end: hooks in"}:
@@ -264,6 +267,8 @@ def compare(test: str, plain: Run, other: Run) -> Iterator[str]:
             yield f"{name}: plain: {_words(before)}; then: {_words(after)}"
     if plain.exit_code != other.exit_code:
         yield f"{test}: plain: exit code {plain.exit_code}; then: {other.exit_code}"
+    if plain.complaint.startswith(NONE_RAN) and other.complaint.startswith(NONE_RAN):
+        return  # the file is skipped as a whole, or holds nothing but doctests
     for run in (plain, other):
         if run.complaint:
             yield f"{test}: {run.complaint}"
@@ -276,6 +281,8 @@ def examine(interpreter: Interpreter, arguments: argparse.Namespace) -> Report |
         bench = Bench(interpreter, folder)
         report = Report(bench.ask("-c", "import sys; print(sys.version.split()[0])"))
         tests = arguments.test or TESTS
+        if arguments.all:
+            tests = bench.ask("-c", _ALL).split()
         probe = f"""
 import importlib.util
 if importlib.util.find_spec('test.libregrtest'):
@@ -308,6 +315,13 @@ if importlib.util.find_spec('test.libregrtest'):
                 if arguments.details:
                     print(line, other.details.get(line.partition(": ")[0], ""), sep="\n")
         return report
+
+
+_ALL = f"""
+import os.path, test
+found = set(name.partition('.')[0] for name in os.listdir(os.path.dirname(test.__file__)))
+print(*sorted(name for name in found if name[:5] == 'test_' and name not in {LEFT_OUT!r}))
+"""
 
 
 def show(interpreter: Interpreter, report: Report) -> None:
@@ -348,6 +362,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--everywhere", action="store_true", help="hooks in isolated interpreters too"
     )
+    parser.add_argument("--all", action="store_true", help="nearly every file of `python -m test`")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--plain", action="store_true", help="run without hooks only")
     kind.add_argument(

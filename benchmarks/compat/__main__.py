@@ -1,6 +1,6 @@
 """The command: which rows, and where the result goes.
 
-    python benchmarks/compat [--only NAME] [--quick] [--again] [--failed]
+    python benchmarks/compat [--only NAME] [--quick] [--no-figures] [--again] [--failed]
                              [--markdown docs/compatibility.md] [--json FILE]
 
 What is done already is not done again: each row's results are kept in the work
@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n\n")[0])
     parser.add_argument("--only", action="append", metavar="NAME", help="only this row")
     parser.add_argument("--quick", action="store_true", help="only the part for CI, no figures")
+    parser.add_argument("--no-figures", action="store_true", help="measure no time and memory")
     parser.add_argument("--again", action="store_true", help="also what is done already")
     parser.add_argument("--failed", action="store_true", help="only rows that did not pass before")
     parser.add_argument("--keep", action="store_true", help="leave environments and bubbles")
@@ -59,7 +60,7 @@ def main() -> int:
         resolver,
         again=arguments.again,
         keep=arguments.keep,
-        figures=not arguments.quick,
+        figures=not (arguments.quick or arguments.no_figures),
         say=_tell,
     )
     results = []
