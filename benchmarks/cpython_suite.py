@@ -4,11 +4,11 @@
     python benchmarks/cpython_suite.py --chroot DIR /usr/bin/python3.14
 
 The files that have to do with imports, or with ``--all`` nearly every file of
-CPython's suite (but ``cpython_left_out.py``).  Each runs twice in the interpreter under test, each time
-in a process of its own and with the same environment: once as it is, and once
-with the hooks in and a bubble's names claimed, through a ``sitecustomize``.  The
-outcome of every test has to be the same.  That a test fails in both is a fact
-about the machine, and is listed, but is no difference.
+CPython's suite (but ``cpython_left_out.py``).  Each runs twice in the interpreter
+under test, each time in a process of its own and with the same environment: once
+as it is, and once with the hooks in and a bubble's names claimed, through a
+``sitecustomize``.  The outcome of every test has to be the same.  That a test
+fails in both is a fact about the machine, and is listed, but is no difference.
 
 A ``sitecustomize`` does not reach the interpreters that tests start with ``-I``
 or ``-E``.  With ``--everywhere`` the runs are made in virtual environments whose
