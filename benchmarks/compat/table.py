@@ -1,6 +1,6 @@
 """Which packages, and which two versions of each.
 
-Owns ``packages.tsv`` and the questions to uv's resolver.  Must not know what is
+Owns ``packages.tsv``, ``more.tsv`` and the questions to uv's resolver.  Must not know what is
 done with the versions.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TABLE = Path(__file__).parent / "packages.tsv"
+TABLES = tuple(Path(__file__).parent / name for name in ("packages.tsv", "more.tsv"))
 
 #: The part for CI: small archives; C, Rust, Cython and pure Python; a namespace,
 #: a lazy importer, a package that this library needs itself.
@@ -27,7 +27,7 @@ QUICK = (
 )
 
 #: Last, for what they take.
-LAST = ("numba", "pyarrow", "tensorflow-cpu")
+LAST = ("jax", "numba", "pyarrow", "tensorflow-cpu", "torch")
 
 _A_DAY = 24 * 3600
 
@@ -58,9 +58,14 @@ class NoVersionError(Exception):
     """The index has no version that was asked for, or none with wheels for all it needs."""
 
 
-def rows(table: Path = TABLE) -> list[Row]:
-    """Return the rows of the table, the largest ones last."""
-    lines = [line for line in table.read_text("utf-8").splitlines() if not line.startswith("#")]
+def rows() -> list[Row]:
+    """Return the rows of the tables, the largest ones last."""
+    lines = [
+        line
+        for table in TABLES
+        for line in table.read_text("utf-8").splitlines()
+        if not line.startswith("#")
+    ]
     found = [Row(name, tuple(older.split())) for name, older in (one.split("\t") for one in lines)]
     return sorted(found, key=lambda row: LAST.index(row.name) + 1 if row.name in LAST else 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING
 
@@ -192,3 +193,41 @@ def sqlalchemy() -> Iterator[None]:
     same(rows, 3)
     yield
     same(str(sa.and_(table.c.a > 1, table.c.a < 3)), "t.a > :a_1 AND t.a < :a_2")
+
+
+def simplejson() -> Iterator[None]:
+    import decimal
+
+    import simplejson
+    from simplejson import encoder
+
+    same(encoder.c_make_encoder is not None, True)
+    same(simplejson.dumps({"a": decimal.Decimal("1.10")}), '{"a": 1.10}')
+    yield
+    same(simplejson.loads("[1.10]", use_decimal=True), [decimal.Decimal("1.10")])
+
+
+def zope_interface() -> Iterator[None]:
+    from zope.interface import Interface, implementer, providedBy
+
+    class IThing(Interface):  # type: ignore[misc]
+        pass
+
+    @implementer(IThing)
+    class Thing:
+        pass
+
+    same(IThing.providedBy(Thing()), True)
+    yield
+    same(list(providedBy(Thing())), [IThing])
+
+
+def ruamel_yaml() -> Iterator[None]:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    stream = io.StringIO()
+    yaml.dump(yaml.load("a: 1  # kept\n"), stream)
+    same(stream.getvalue(), "a: 1  # kept\n")
+    yield
+    same(YAML(typ="safe").load("[1]"), [1])

@@ -246,3 +246,32 @@ def boto3() -> None:
         "s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
     )
     same("get_object" in dir(client), True)
+
+
+def greenlet() -> Iterator[None]:
+
+    def body(value: int) -> int:
+        return greenlet.getcurrent().parent.switch(value + 1) * 2
+
+    first = greenlet.greenlet(body)
+    same(first.switch(1), 2)
+    same(first.switch(5), 10)
+    yield
+    same(greenlet.greenlet(lambda: 3).switch(), 3)
+
+
+def tornado() -> Iterator[None]:
+    from tornado.ioloop import IOLoop
+    from tornado.speedups import websocket_mask
+    from tornado.template import Template
+
+    async def three() -> int:
+        return 3
+
+    same(IOLoop(make_current=False).run_sync(three), 3)
+    same(
+        websocket_mask(b"1234", b"abcd"),
+        bytes(a ^ b for a, b in zip(b"abcd", b"1234", strict=True)),
+    )
+    yield
+    same(Template("{{ x }}").generate(x=1), b"1")

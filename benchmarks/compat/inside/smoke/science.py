@@ -299,3 +299,37 @@ def tokenizers() -> Iterator[None]:
     same(tokenizer.encode("hello").tokens, ["hello"])
     yield
     same(tokenizer.decode(tokenizer.encode("hello").ids), "hello")
+
+
+def torch() -> Iterator[None]:
+    import torch
+
+    torch.manual_seed(0)
+    features = torch.randn(64, 3)
+    target = features @ torch.tensor([[1.0], [-2.0], [0.5]])
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(features), target)
+        loss.backward()
+        optimizer.step()
+    same(float(loss) < 0.1, True)
+    stream = io.BytesIO()
+    torch.save(model.state_dict(), stream)
+    stream.seek(0)
+    model.load_state_dict(torch.load(stream, weights_only=True))
+    near(float(torch.linalg.det(torch.tensor([[2.0, 1.0], [1.0, 3.0]]))), 5.0, 1e-5)
+    yield
+    near(float(torch.fft.fft(torch.ones(4)).abs().sum()), 4.0)
+    same(torch.ops.aten.add(torch.ones(2), 1).tolist(), [2.0, 2.0])
+
+
+def jax() -> Iterator[None]:
+    import jax
+    import jax.numpy as jnp
+
+    near(float(jax.grad(lambda x: x**3)(2.0)), 12.0)
+    near(float(jax.jit(lambda x: (x @ x).sum())(jnp.ones((3, 3)))), 27.0)
+    yield
+    near(float(jax.vmap(lambda x: x * 2)(jnp.arange(3.0)).sum()), 6.0)
