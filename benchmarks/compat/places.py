@@ -146,7 +146,7 @@ class Places:
     Attributes:
         path: the folder, one for each version of Python.
         library: the fingerprint of this library's sources.
-        store: the store of this library's bubbles.
+        store: the store, made anew when what builds bubbles has changed.
     """
 
     def __init__(self, work: Path, python: str) -> None:
@@ -156,7 +156,8 @@ class Places:
         self.path = work.resolve() / f"python-{version}"
         self.path.mkdir(parents=True, exist_ok=True)
         self.library = fingerprint(ROOT / "omnipkg_meta", "**/*.py")
-        self.store = self.path / f"store-{self.library}"
+        builder = fingerprint(ROOT / "omnipkg_meta" / "store", "**/*.py")
+        self.store = self.path / f"store-{builder}"
         self.results = self.path / "results"
         self.results.mkdir(exist_ok=True)
         self._wheel: Path | None = None
@@ -171,7 +172,8 @@ class Places:
         folder = self.path / f"library-{self.library}"
         if not list(folder.glob("*.whl")):
             for old in (*self.path.glob("library-*"), *self.path.glob("store-*")):
-                shutil.rmtree(old)
+                if old != self.store:
+                    shutil.rmtree(old)
             _output(["uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)])
         (wheel,) = folder.glob("*.whl")
         return wheel

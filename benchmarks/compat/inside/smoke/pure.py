@@ -47,7 +47,7 @@ def rich() -> Iterator[None]:
     same("x" in stream.getvalue(), True)
     yield
     console.print("[red]y[/red]", {"a": 1})
-    same("y {'a': 1}" in stream.getvalue(), True)
+    same("{'a': 1}" in stream.getvalue(), True)
 
 
 def attrs() -> Iterator[None]:
