@@ -275,7 +275,7 @@ def _that_makes_it_up(
     if home is None or home.provider(name) is not None or not may_be_taken(name):
         return None
     for finder in home.finders:
-        spec = finder.find_spec(name, None, target)
+        spec = others.ask(finder, name, None, target)
         if spec is not None and all(_within(file, home) for file in _files_of(spec)):
             storage.provide(home, name)
             return home
@@ -290,7 +290,7 @@ def _spec_of_made_up(
     Finders of its code come first; then it sees what everybody does, in a copy of its own.
     """
     for finder in realm.finders:
-        spec: ModuleSpec | None = finder.find_spec(name, path, target)
+        spec = others.ask(finder, name, path, target)
         if spec is not None and all(_within(file, realm) for file in _files_of(spec)):
             load_inside(spec, realm)
             return spec

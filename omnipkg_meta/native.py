@@ -84,7 +84,14 @@ def initialising(realm: Realm) -> Iterator[None]:
 
 
 def mark(module: ModuleType, realm: Realm) -> None:
-    """Write into a module which bubble it comes from, and which realm its code is at home in."""
+    """Write into a module which bubble it comes from, and which realm its code is at home in.
+
+    Not into one that was somebody else's before: the loaders of six hand out the
+    standard library's modules under names of their own.
+    """
     namespace = module.__dict__
+    spec = namespace.get("__spec__")
+    if spec is not None and not str(getattr(spec, "origin", None)).startswith(realm.prefix):
+        return
     namespace["__bubble__"] = realm.bubble
     namespace["__realm__"] = realm

@@ -7,6 +7,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -177,6 +178,43 @@ MAKER = """
     __version__ = "VERSION"
     sys.meta_path.append(Maker())
     """
+
+
+#: As ``six`` does too: a loader that hands out a module of the standard library.
+ALIASES = """
+    import importlib.machinery, sys, textwrap
+
+    class Aliases:
+        def find_spec(self, fullname, path=None, target=None):
+            if fullname == __name__ + ".wrapping":
+                return importlib.machinery.ModuleSpec(fullname, self)
+
+        def create_module(self, spec):
+            return textwrap
+
+        def exec_module(self, module):
+            pass
+
+    __path__ = []
+    __version__ = "VERSION"
+    sys.meta_path.append(Aliases())
+    """
+
+
+def test_a_module_of_the_standard_library_under_another_name_stays_everybodys(
+    world: World, meta_path: list[Any]
+) -> None:
+    name = world.name()
+    (bubble,) = world.versions(name, "1.0", files={f"{name}.py": ALIASES})
+    assert meta_path
+    spec = textwrap.__spec__
+    try:
+        with om.use(bubble):
+            assert importlib.import_module(f"{name}.wrapping") is textwrap
+    finally:
+        textwrap.__spec__ = spec  # importlib has put the other one there, as for six
+    assert "__realm__" not in vars(textwrap)
+    assert "__bubble__" not in vars(textwrap)
 
 
 @pytest.mark.parametrize("order", ["main first", "bubble first"])

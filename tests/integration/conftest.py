@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from tests.integration.scene import PLAIN, Scene, once
+from tests.integration.scene import BARE, PLAIN, Scene, once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,19 @@ def scene(_builder_cache: Path) -> Iterator[Scene]:
     if "PYTEST_XDIST_WORKER" not in os.environ:  # others may need it still
         shutil.rmtree(scene.path, ignore_errors=True)
         shutil.rmtree(_builder_cache, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def natives(_builder_cache: Path) -> Iterator[Scene]:
+    """A store of its own for native packages, built while tests run; main has the library only.
+
+    Other tests compare the scene's store before and after.
+    """
+    scene = Scene(_builder_cache.parent / "natives", _builder_cache)
+    once(scene.path, lambda: scene.build(BARE, ()))
+    yield scene
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(scene.path, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

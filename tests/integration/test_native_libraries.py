@@ -59,22 +59,22 @@ START = """
 """
 
 
-def bubbles_of(scene: Scene, *specs: tuple[str, ...]) -> None:
+def bubbles_of(natives: Scene, *specs: tuple[str, ...]) -> None:
     """Build bubbles into the scene's store, once for all workers."""
     name = specs[0][0].partition("=")[0]
 
     def build() -> None:
         for spec in specs:
-            done = scene.run("-m", "omnipkg_meta", "install", *spec, builds=True, timeout=600)
+            done = natives.run("-m", "omnipkg_meta", "install", *spec, builds=True, timeout=600)
             assert done.returncode == 0, done.stderr
 
-    once(scene.path / f"{name}-bubbles", build)
+    once(natives.path / f"{name}-bubbles", build)
 
 
 def test_two_versions_of_pyarrow_exchange_parquet_files_from_two_threads(
-    scene: Scene, program: Program
+    natives: Scene, program: Program
 ) -> None:
-    bubbles_of(scene, *ARROW)
+    bubbles_of(natives, *ARROW)
     script = program(
         START.format(specs=ARROW),
         """
@@ -98,7 +98,7 @@ def test_two_versions_of_pyarrow_exchange_parquet_files_from_two_threads(
         print(json.dumps([results[0], results[1], mapped("libarrow.so", "libarrow_python.so")]))
         """,
     )
-    done = scene.run(script, script.parent)
+    done = natives.run(script, script.parent)
     assert done.returncode == 0, done.stderr
     first, second, files = json.loads(done.stdout)
     total = sum(range(50_000))
@@ -108,9 +108,9 @@ def test_two_versions_of_pyarrow_exchange_parquet_files_from_two_threads(
 
 
 def test_the_libraries_of_two_versions_of_opencv_compute_side_by_side(
-    scene: Scene, program: Program
+    natives: Scene, program: Program
 ) -> None:
-    bubbles_of(scene, *OPENCV)
+    bubbles_of(natives, *OPENCV)
     script = program(
         START.format(specs=OPENCV),
         """
@@ -142,7 +142,7 @@ def test_the_libraries_of_two_versions_of_opencv_compute_side_by_side(
         print(json.dumps([results[0], results[1], mapped("libavcodec", "libgfortran-91cc3cb1")]))
         """,
     )
-    done = scene.run(script)
+    done = natives.run(script)
     assert done.returncode == 0, done.stderr
     first, second, files = json.loads(done.stdout)
     assert first == ["4.9.0", [1.0, 2.0]]

@@ -164,22 +164,22 @@ PROGRAM = """
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_versions_work_in_two_threads_and_one_after_the_other(
-    scene: Scene, program: Program, name: str
+    natives: Scene, program: Program, name: str
 ) -> None:
     case = CASES[name]
 
     def install() -> None:
         for requirements in case.bubbles:
-            done = scene.run("-m", "omnipkg_meta", "install", *requirements, builds=True)
+            done = natives.run("-m", "omnipkg_meta", "install", *requirements, builds=True)
             assert done.returncode == 0, done.stderr
 
-    once(scene.path / f"bubbles-of-{name}", install)
+    once(natives.path / f"bubbles-of-{name}", install)
     work = "def work():\n" + textwrap.indent(textwrap.dedent(case.work), "    ")
-    done = scene.run(
+    done = natives.run(
         program(work, PROGRAM),
         json.dumps(case.bubbles),
         name.partition("-")[0],
-        environment=scene.bare,
+        environment=natives.bare,
     )
     assert (done.returncode, done.stderr) == (0, "")
     wrong, versions, leftovers = json.loads(done.stdout.splitlines()[-1])
