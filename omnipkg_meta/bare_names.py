@@ -18,7 +18,7 @@ import ctypes
 import sys
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import asking
+from omnipkg_meta import asking, declared
 from omnipkg_meta.activation import CURRENT, OVERLAYS
 from omnipkg_meta.kinds import KINDS, Kind
 from omnipkg_meta.realm import loaded
@@ -65,11 +65,16 @@ def _realms(frame: FrameType | None) -> Iterator[Realm]:
     if asker.home is not None:
         yield from asker.home.chain()
         return
-    if KINDS.get(asker.file) is not Kind.INSTALLED:
-        activation = CURRENT.get()
-        while activation is not None:
-            yield from activation.realms
-            activation = activation.parent
+    # Code installed in main keeps to main's for what it is, or declares (the home rule).
+    mains: frozenset[str] = frozenset()
+    if KINDS.get(asker.file) is Kind.INSTALLED:
+        distribution = declared.distribution_of(asker.file)
+        if distribution is not None:
+            mains = distribution.requires | {distribution.name}
+    activation = CURRENT.get()
+    while activation is not None:
+        yield from (one for one in activation.realms if mains.isdisjoint(one.distributions))
+        activation = activation.parent
     yield from OVERLAYS[0]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import pickle
 import sys
 import threading
+import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.store.bubble import Bubble
     from tests.worlds import World
+
+with warnings.catch_warnings(), contextlib.suppress(ImportError):
+    # Main's, before any scope: first imported inside of one, it would say that it is main's.
+    warnings.simplefilter("ignore")
+    importlib.import_module("pkg_resources")
+
+pytestmark = pytest.mark.filterwarnings("ignore:Deprecated call to:DeprecationWarning")
 
 #: What stands in the ``__init__`` of a namespace package, where it has one.
 STYLES = {
