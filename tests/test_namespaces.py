@@ -30,7 +30,11 @@ with warnings.catch_warnings(), contextlib.suppress(ImportError):
     warnings.simplefilter("ignore")
     importlib.import_module("pkg_resources")
 
-pytestmark = pytest.mark.filterwarnings("ignore:Deprecated call to:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Deprecated call to:DeprecationWarning"),
+    # It looks the package up that declares itself, on that package's behalf.
+    pytest.mark.filterwarnings("ignore:'pkg_resources' was first imported inside"),
+]
 
 #: What stands in the ``__init__`` of a namespace package, where it has one.
 STYLES = {
