@@ -28,7 +28,7 @@ SDIST_FILES = {
     *(".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md"),
     *("noxfile.py", "pyproject.toml"),
 }
-SDIST_FOLDERS = (".ci", "benchmarks", "docs", PACKAGE, "tests")
+SDIST_FOLDERS = (".ci", "benchmarks", "docs", "examples", PACKAGE, "tests")
 DIST_INFO_FILES = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
 
 
