@@ -15,8 +15,10 @@ import pytest
 
 import omnipkg_meta
 from benchmarks.compat import judge, upstream
-from benchmarks.compat.places import Outcome, run
-from benchmarks.compat.table import Row, rows
+from benchmarks.compat.places import Outcome, Places, run
+from benchmarks.compat.rows import Bench as Rows
+from benchmarks.compat.rows import Plain
+from benchmarks.compat.table import Row, Version, rows
 from tests.worlds import world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -202,6 +204,40 @@ def test_what_is_written_into_the_standard_library_is_told(bench: Bench) -> None
     assert bench.problems({"PKG/part.py": patch}) == []
     (event,) = bench.outcome.of("patches")
     assert f"json.odd_of_{bench.name}" in event["lines"][0]
+
+
+def test_what_the_library_says_of_such_a_patch_is_a_note_and_no_error() -> None:
+    said = "x.py:1: StandardLibraryPatchWarning: <Bubble 'a-1'> has put a.Error in the place of b"
+    other = "x.py:1: UserWarning: an error"
+    run = Outcome(stderr=f"{said}\n{other}\n")
+    assert judge.errors(run.stderr, []) == [other]
+    assert judge.notes(run.stderr, []) == [said]
+
+
+def test_an_older_version_that_does_not_work_plain_is_passed_over(tmp_path: Path) -> None:
+    versions = [Version("pkg", one, (f"pkg=={one}",)) for one in ("3.0", "1.0", "2.0")]
+    newest, *older = versions
+
+    class Resolved:
+        def newest(self, _: Row) -> Version:
+            return newest
+
+        def older(self, _: Row, __: Version) -> list[Version]:
+            return older
+
+    class Plains(Rows):
+        def _plain(self, version: Version) -> Plain:
+            problems = ["smoke: it is broken"] if version.version == "1.0" else []
+            return Plain(version, roots=["pkg"], problems=problems)
+
+        def _modes(self, _: Row, plains: list[Plain], result: Any, __: Any) -> dict[str, Any]:
+            return {**result, "taken": [plain.version.version for plain in plains]}
+
+    places: Any = Places(tmp_path, sys.executable)
+    resolver: Any = Resolved()
+    result = Plains(places, resolver).row(Row("pkg", ()))
+    assert result["taken"] == ["3.0", "2.0"]
+    assert result["rejected"] == [{"version": "1.0", "reason": "smoke: it is broken"}]
 
 
 def test_a_submodule_that_does_not_import_is_found(bench: Bench) -> None:

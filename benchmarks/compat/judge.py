@@ -24,6 +24,8 @@ _OF_A_RUN = ("outside", "realm files", "storage", "main modules", "main files", 
 _OF_MAIN = ("main import", "main smoke", "main smoke again")
 
 _ERROR = re.compile(r"error|traceback|exception|fatal|abort|corrupt", re.IGNORECASE)
+#: By this the library says what it is meant to say; the page lists it.
+_SAID = re.compile(r": StandardLibraryPatchWarning: <Bubble ")
 
 
 def expected(mode: str, versions: Sequence[str]) -> set[tuple[str, str]]:
@@ -74,9 +76,7 @@ def refused(found: Sequence[str]) -> bool:
 def errors(stderr: str, plain: Iterable[str]) -> list[str]:
     """Return the lines that speak of errors and that no plain run wrote too."""
     known = {_bare(line) for text in plain for line in text.splitlines()}
-    return [
-        line for line in stderr.splitlines() if _ERROR.search(line) and _bare(line) not in known
-    ]
+    return [line for line in stderr.splitlines() if _is_error(line) and _bare(line) not in known]
 
 
 def notes(stderr: str, plain: Iterable[str]) -> list[str]:
@@ -85,8 +85,12 @@ def notes(stderr: str, plain: Iterable[str]) -> list[str]:
     return [
         line
         for line in stderr.splitlines()
-        if line.strip() and not _ERROR.search(line) and _bare(line) not in known
+        if line.strip() and not _is_error(line) and _bare(line) not in known
     ]
+
+
+def _is_error(line: str) -> bool:
+    return bool(_ERROR.search(line)) and not _SAID.search(line)
 
 
 def _bare(line: str) -> str:

@@ -83,7 +83,7 @@ def _lines(results: Sequence[dict[str, Any]], python: str) -> Iterator[str]:
         ],
     )
     yield from _section(
-        "Older versions that do not import in a plain environment, so the next one was taken",
+        "Older versions that do not work in a plain environment, so the next one was taken",
         [
             f"- {result['name']} {one['version']}: `{_cut(one['reason'], 200)}`"
             for result in results

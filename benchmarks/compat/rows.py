@@ -107,9 +107,10 @@ class Bench:
         plain_older = None
         for older in self._resolver.older(row, newest):
             plain_older = self._plain(older)
-            if plain_older.roots:
+            if plain_older.roots and not plain_older.problems:
                 break
-            reason = next(iter(plain_older.failing.values()), "it has no modules")
+            reasons = (*plain_older.problems, *plain_older.failing.values())
+            reason = next(iter(reasons), "it has no modules")
             rejected.append({"version": older.version, "reason": reason})
             plain_older = None
         result: dict[str, Any] = {
@@ -129,7 +130,7 @@ class Bench:
                 "failing": plain.failing,
                 "skipped": plain.skipped,
             }
-        wrong = [f"plain {one.version.version}: {line}" for one in plains for line in one.problems]
+        wrong = [f"plain {newest.version}: {line}" for line in plain_newest.problems]
         if not plain_newest.roots:
             wrong.append(
                 f"the newest does not import in a plain environment: {plain_newest.failing}"

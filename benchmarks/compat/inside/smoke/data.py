@@ -115,12 +115,17 @@ def googleapis_common_protos() -> None:
 
 
 def proto_plus() -> None:
+    from uuid import uuid4
+
     import proto
 
-    class Song(proto.Message):
-        title = proto.Field(proto.STRING, number=1)
-
-    same(Song.deserialize(Song.serialize(Song(title="x"))).title, "x")
+    # A name of its own each time: protobuf's pool takes no message twice, plain or not.
+    song = type(proto.Message)(
+        f"Song{uuid4().hex}",
+        (proto.Message,),
+        {"title": proto.Field(proto.STRING, number=1), "__module__": __name__},
+    )
+    same(song.deserialize(song.serialize(song(title="x"))).title, "x")
 
 
 def pydantic() -> Iterator[None]:
