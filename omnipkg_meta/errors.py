@@ -28,6 +28,7 @@ __all__ = [
     "BuildError",
     "ConfigError",
     "HookError",
+    "LockError",
     "MainModuleWarning",
     "NativeConflictError",
     "OmnipkgMetaError",
@@ -154,6 +155,18 @@ class BuildError(OmnipkgMetaError, RuntimeError):
 
     requirements: Sequence[str]
     output: str
+
+
+class LockError(OmnipkgMetaError, ValueError):
+    """A lock cannot be read, or no bubble may be made of it.
+
+    Attributes:
+        lock: the path of the file, or words for a lock that was given as a text.
+        package: the distribution that is the trouble, or None.
+    """
+
+    lock: str
+    package: str | None
 
 
 class StoreError(OmnipkgMetaError, OSError):

@@ -253,6 +253,7 @@ _scopes: dict[Any, Scope] = {}
 
 def install(
     *requirements: str,
+    lock: str | os.PathLike[str] | None = None,
     store: Store | str | os.PathLike[str] | None = None,
     builder: str | None = None,
     index_options: Sequence[str] = (),
@@ -262,10 +263,14 @@ def install(
 ) -> Bubble:
     """Make a bubble for requirements, resolved together, and return it.
 
-    One that was made for the very same requirements is returned as it is.
+    One that was made for the very same requirements is returned as it is.  With a lock
+    nothing is resolved: the bubble holds what the lock names, digest by digest.
 
     Args:
-        requirements: PEP 508 strings, or paths of wheels.
+        requirements: PEP 508 strings, or paths of wheels.  With a lock, what the bubble is
+            for, which the lock has to satisfy; by default what the lock was made for.
+        lock: the path of a ``pylock.toml`` (PEP 751), for example the ``lock`` of another
+            bubble, or its text; a string of more than one line is a text.
         store: the store to build in, or its directory; by default the configured one.
         builder: ``"uv"`` or ``"pip"``; by default uv where it is there, else pip.
         index_options: options of the index, as pip spells them, for example
@@ -276,6 +281,7 @@ def install(
 
     Raises:
         RequirementError: a requirement is malformed.
+        LockError: the lock cannot be read, or no bubble may be made of it here.
         BuildError: the requirements cannot be resolved, downloaded or installed.
         StoreError: the store cannot be written.
     """
@@ -284,6 +290,7 @@ def install(
 
     bubble = build(
         requirements,
+        lock=lock,
         store=store if isinstance(store, Store) else Store(store),
         builder=builder,
         index_options=index_options,

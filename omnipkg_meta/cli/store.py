@@ -1,11 +1,13 @@
-"""The commands about bubbles on disk: ``install``, ``list``, ``show``, ``remove``, ``verify``.
+"""The commands about bubbles on disk: ``install``, ``export``, ``list``, ``show`` and so on.
 
 Owns their options and what they print.  Must not know how the store works inside.
 """
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta.cli import output
@@ -28,7 +30,12 @@ def add_commands(commands: Commands) -> None:
     """Add this file's commands to the parser."""
     install = _command(commands, "install", _install, "make a bubble for requirements")
     install.add_argument(
-        "requirements", nargs="+", metavar="REQ", help="a PEP 508 string, or a wheel's path"
+        "requirements", nargs="*", metavar="REQ", help="a PEP 508 string, or a wheel's path"
+    )
+    install.add_argument(
+        "--lock",
+        metavar="FILE",
+        help="make exactly what this pylock.toml names, hash by hash; - reads it from stdin",
     )
     add_index_options(install)
     install.add_argument(
@@ -42,6 +49,12 @@ def add_commands(commands: Commands) -> None:
     install.add_argument(
         "--reinstall", action="store_true", help="make it afresh even if it is there"
     )
+
+    export = _command(
+        commands, "export", _export, "print the lock of a bubble, for install --lock", json=False
+    )
+    export.add_argument("bubble", metavar="ID|REQ", help="a bubble's id, or a requirement")
+    export.add_argument("-o", "--output", metavar="FILE", help="write it there instead")
 
     _command(commands, "list", _list, "list the bubbles of this interpreter")
 
@@ -86,12 +99,15 @@ def index_options(arguments: argparse.Namespace) -> list[str]:
     return [*words, "--pre"] if arguments.pre else words
 
 
-def _command(commands: Commands, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Commands, name: str, run: Any, text: str, *, json: bool = True
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name, help=text, description=text.capitalize() + ".", allow_abbrev=False
     )
     parser.add_argument("--store", metavar="DIR", help="the store's directory")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    if json:
+        parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
     return parser
 
@@ -99,12 +115,16 @@ def _command(commands: Commands, name: str, run: Any, text: str) -> argparse.Arg
 def _install(arguments: argparse.Namespace) -> int:
     from omnipkg_meta.store.build import install
 
+    if not arguments.requirements and arguments.lock is None:
+        output.note("error: nothing was asked for\ntip: name a requirement, or give --lock FILE")
+        return _USAGE
     store = _store(arguments)
     before = {bubble.path: bubble.created for bubble in store.bubbles()}
     began = time.monotonic()
     with output.Progress() as progress:
         bubble = install(
             arguments.requirements,
+            lock=_lock(arguments.lock),
             store=store,
             builder=arguments.builder,
             index_options=index_options(arguments),
@@ -124,6 +144,34 @@ def _install(arguments: argparse.Namespace) -> int:
         output.json(_facts(bubble))
     else:
         output.data(str(bubble.path))
+    return _DONE
+
+
+def _lock(file: str | None) -> str | Path | None:
+    if file != "-":
+        return None if file is None else Path(file)
+    return sys.stdin.read() + "\n"  # so that it is a text and no path, whatever it holds
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from omnipkg_meta.errors import OmnipkgMetaError
+    from omnipkg_meta.store.lock import export
+
+    store = _store(arguments)
+    bubble = store.get(arguments.bubble) or store.require([arguments.bubble])
+    text = export(bubble)
+    if arguments.output is None:
+        output.data(text.rstrip("\n"))
+        return _DONE
+    try:
+        Path(arguments.output).write_text(text, "utf-8")
+    except OSError as error:
+        raise OmnipkgMetaError(
+            "the lock cannot be written",
+            cause=f"{error.strerror}: {arguments.output}",
+            tip="give another file with -o",
+        ) from None
+    output.note(f"wrote the lock of {bubble.id} to {arguments.output}")
     return _DONE
 
 

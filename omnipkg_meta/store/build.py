@@ -1,4 +1,4 @@
-"""Making a bubble: resolve, install, check, describe, and put in place in one step.
+"""Making a bubble: resolve (or take a lock), install, check, describe, put in place in one step.
 
 Owns the order of the steps.  Must not know how uv and pip are told what to do
 (builders.py), nor how bubbles are found or loaded.
@@ -23,16 +23,17 @@ from omnipkg_meta.errors import (
     OmnipkgMetaError,
     RequirementError,
 )
-from omnipkg_meta.store import builders, launchers, native_files, record
+from omnipkg_meta.store import builders, launchers, native_files, pylock, record
 from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES, Bubble
 from omnipkg_meta.store.bytecode import compile_sources
 from omnipkg_meta.store.failures import unwritable
 from omnipkg_meta.store.index import IndexOptions
-from omnipkg_meta.store.staging import staging, sweep, sync
+from omnipkg_meta.store.staging import alone, staging, sweep, sync
 from omnipkg_meta.store.store import Store
 from omnipkg_meta.store.verify import compare
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -44,8 +45,9 @@ __all__ = ["install"]
 
 
 def install(
-    asked: Sequence[str | Asked],
+    asked: Sequence[str | Asked] = (),
     *,
+    lock: str | os.PathLike[str] | None = None,
     store: Store | None = None,
     builder: str | None = None,
     index_options: Sequence[str] = (),
@@ -56,10 +58,13 @@ def install(
     """Return a bubble that was made for these requirements; make it if there is none.
 
     The index is asked unless the store has a bubble that was made for exactly
-    the same requirements.
+    the same requirements.  With a lock nothing is resolved: what it names is
+    installed, archive by archive and digest by digest, or nothing at all.
 
     Args:
-        asked: PEP 508 strings, or paths of local wheels.
+        asked: PEP 508 strings, or paths of local wheels.  With a lock, what the bubble is
+            for, which the lock has to satisfy; by default what the lock was made for.
+        lock: the path of a ``pylock.toml``, or its text.
         store: where the bubble goes; the configured store when not given.
         builder: ``auto``, ``uv`` or ``pip``; as configured when not given.
         index_options: ``--index-url``, ``--extra-index-url``, ``--find-links``,
@@ -70,12 +75,14 @@ def install(
 
     Raises:
         RequirementError: a requirement is malformed, or none applies to this interpreter.
+        LockError: the lock cannot be read, or no bubble may be made of it here.
         ConfigError: an option or a setting cannot be used.
         BuildError: nothing could be resolved, downloaded or installed.
         StoreError: the store cannot be written, or is full.
     """
     say = progress or (lambda _: None)
-    wanted = requirements.parse(asked)
+    locked = None if lock is None else pylock.read(lock, asked, allow_build=allow_build)
+    wanted = requirements.parse(asked if locked is None else locked.requested)
     if not wanted:
         raise RequirementError(
             "none of the requirements applies to this interpreter",
@@ -87,8 +94,10 @@ def install(
         raise ValueError(f"builder must be one of {', '.join(config.BUILDERS)}, and not {chosen!r}")
     options = IndexOptions.read(index_options)
     store = Store() if store is None else store
-    if not reinstall and (present := store.find_requested(wanted)) is not None:
-        return present
+    if not reinstall:
+        present = store.find_requested(wanted) if locked is None else _present(store, locked)
+        if present is not None:
+            return present
     tool = builders.choose(chosen, wanted)
     sweep(store.tag_path)
     with staging(store.tag_path) as stage:
@@ -96,7 +105,15 @@ def install(
         task = builders.Task(wanted, options, allow_build, work, stage.keep_open)
         try:
             work.mkdir()
-            return _build(store, tool, task, stage.path, say=say, reinstall=reinstall)
+            if locked is None:
+                say(f"resolving {', '.join(one.text for one in wanted)}")
+                locked = tool.resolve(task)
+            # Others that build the same wait here, and find it made.
+            with alone(store.tag_path, locked.bubble_id):
+                if not reinstall and (present := _present(store, locked)) is not None:
+                    return present
+                _build(store, tool, task, stage.path, resolved=locked, say=say)
+                return _put_in_place(store, stage.path, locked, reinstall=reinstall)
         except OmnipkgMetaError:
             raise
         except OSError as error:
@@ -109,19 +126,13 @@ def _build(
     task: builders.Task,
     built: Path,
     *,
+    resolved: Lock,
     say: Callable[[str], None],
-    reinstall: bool,
-) -> Bubble:
-    say(f"resolving {', '.join(one.text for one in task.asked)}")
-    resolved = tool.resolve(task)
-    final = store.tag_path / resolved.bubble_id
-    if not reinstall and (present := _present(store, final)) is not None:
-        return present
-
+) -> None:
     say(f"installing {_count(len(resolved.packages), 'distribution')}")
-    pylock, site_packages = built / LOCK, built / SITE_PACKAGES
-    pylock.write_text(resolved.to_toml(), "utf-8")
-    dist_infos, rewritten = _install_checked(task, tool, resolved, pylock, site_packages)
+    pylock_path, site_packages = built / LOCK, built / SITE_PACKAGES
+    pylock_path.write_text(resolved.to_toml(), "utf-8")
+    dist_infos, rewritten = _install_checked(task, tool, resolved, pylock_path, site_packages)
     shutil.rmtree(task.directory)
 
     native = native_files.own(site_packages)
@@ -131,7 +142,7 @@ def _build(
     launchers.write(built / SCRIPTS, scripts)
 
     say("compiling byte code")
-    compile_sources(site_packages, final / SITE_PACKAGES)
+    compile_sources(site_packages, store.tag_path / resolved.bubble_id / SITE_PACKAGES)
 
     frame = [LOCK]
     if scripts:
@@ -161,9 +172,8 @@ def _build(
     }
     manifest = built / MANIFEST
     manifest.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
-    for path in (pylock, manifest, site_packages, built):
+    for path in (pylock_path, manifest, site_packages, built):
         sync(path)
-    return _put_in_place(store, built, final, reinstall=reinstall)
 
 
 def _install_checked(
@@ -201,9 +211,10 @@ def _install_checked(
     return dist_infos, {one.path: record.digest(site_packages / one.path) for one in wrong}
 
 
-def _put_in_place(store: Store, built: Path, final: Path, *, reinstall: bool) -> Bubble:
+def _put_in_place(store: Store, built: Path, resolved: Lock, *, reinstall: bool) -> Bubble:
+    final = store.tag_path / resolved.bubble_id
     for _ in range(10):
-        if not reinstall and (present := _present(store, final)) is not None:
+        if not reinstall and (present := _present(store, resolved)) is not None:
             return present  # another process was faster; ours is discarded
         if final.exists():
             with suppress(BubbleNotFoundError):
@@ -227,10 +238,10 @@ def _put_in_place(store: Store, built: Path, final: Path, *, reinstall: bool) ->
     )
 
 
-def _present(store: Store, final: Path) -> Bubble | None:
-    """Return the bubble of that id if it is whole; one that is broken is made anew."""
+def _present(store: Store, resolved: Lock) -> Bubble | None:
+    """Return the bubble of that lock if it is whole; one that is broken is made anew."""
     try:
-        return store.get(final.name)
+        return store.get(resolved.bubble_id)
     except BubbleInvalidError:
         return None
 

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -143,7 +144,7 @@ class Uv:
         ]
         task.run([*command, "--prerelease", "allow"] if task.index.pre else command)
         try:
-            data = lock.read_toml(resolved)
+            data = lock.read_toml(resolved.read_text("utf-8"))
         except ImportError:
             raise BuildError(
                 "the lock that uv made cannot be read",
@@ -185,11 +186,11 @@ class Uv:
         return words if task.allow_build else [*words, "--only-binary", ":all:"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pip:
-    """The builder that is nearly everywhere; its version is known once it has resolved."""
+    """The builder that is nearly everywhere."""
 
-    version: str = "pip"
+    version: str
 
     def resolve(self, task: Task) -> Lock:
         """Choose a version of everything that is needed, without installing anything."""
@@ -202,7 +203,6 @@ class Pip:
         ]
         task.run(_pip([*command, "--pre"] if task.index.pre else command))
         data = json.loads(report.read_text("utf-8"))
-        self.version = f"pip {data['pip_version']}"
         wheels = {one.name: one for one in task.asked if one.wheel is not None}
         packages = []
         for item in data["install"]:
@@ -236,18 +236,21 @@ class Pip:
         del pylock  # pip reads requirement files only
         given = task.directory / "requirements.txt"
         lines = [
-            (
-                f"{one.name} @ {Path(one.location).as_uri()}"
-                if one.direct
-                else f"{one.name}=={one.version}"
-            )
-            + f" --hash=sha256:{one.sha256}\n"
-            for one in resolved.packages
+            f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n" for one in resolved.packages
         ]
         given.write_text("".join(lines), "utf-8")
+        # By name and version, and from this page where they are: by its address alone a
+        # distribution would be given a ``direct_url.json``, which nobody asked for.
+        page = task.directory / "links.html"
+        links = [
+            f'<a href="{escape(one.address)}#sha256={one.sha256}">{escape(one.filename)}</a>\n'
+            for one in resolved.packages
+        ]
+        page.write_text(f"<!DOCTYPE html>\n<html><body>\n{''.join(links)}</body></html>\n", "utf-8")
         command = [
             *("install", "--no-deps", "--no-compile", "--require-hashes", "--target", str(target)),
             *("--no-warn-script-location", "--requirement", str(given), *self._common(task)),
+            *("--find-links", str(page)),
         ]
         task.run(_pip([*command, "--no-cache-dir"] if fresh else command))
         _mend_records(target)
@@ -301,7 +304,7 @@ def choose(wanted: str, asked: Sequence[Asked]) -> Builder:
             requirements=texts,
             output="",
         )
-    return Pip()
+    return Pip(_pip_version())
 
 
 def find_uv() -> str | None:
@@ -343,6 +346,15 @@ def _has_pip() -> bool:
     from importlib.machinery import PathFinder
 
     return PathFinder.find_spec("pip") is not None
+
+
+def _pip_version() -> str:
+    from importlib.metadata import DistributionFinder, MetadataPathFinder
+
+    # Not ``importlib.metadata.version``, which would answer with the pip of a bubble in its scope.
+    context = DistributionFinder.Context(name="pip", path=sys.path)
+    found = [one.version for one in MetadataPathFinder.find_distributions(context)]
+    return f"pip {found[0]}" if found else "pip"
 
 
 def _pip(arguments: Sequence[str]) -> list[str]:

@@ -52,6 +52,10 @@ _NOT_FOUND = re.compile(
     r"ResolutionImpossible|conflicting dependencies|unsatisfiable|was not found",
     re.IGNORECASE,
 )
+# uv's and pip's words for an archive that is not the one that was locked.
+_OTHER_ARCHIVE = re.compile(
+    r"Hash mismatch for `?([^\s`]+)|DO NOT MATCH THE HASHES[^\n]*\n\s*(\S+)", re.IGNORECASE
+)
 _NOISE = re.compile(
     r"^\s*(?:warning:|Using CPython|Resolved \d|Prepared \d|Installed \d|Downloading |Downloaded |"
     r"Looking in |Collecting |Processing |Requirement already|\[notice\]|Traceback |File \"|"
@@ -88,6 +92,10 @@ def explain(
         cause = f"{name} was ended by signal {-code}"
         if number_of := _signal_errno(-code):
             return unwritable(directory, OSError(number_of, os.strerror(number_of)))
+    elif match := _OTHER_ARCHIVE.search(output):
+        cause = (
+            f"the archive of {match[1] or match[2]} has another hash than the one that was locked"
+        )
     elif why := next((match[0] for one in _UNREACHABLE if (match := one.search(output))), None):
         cause = f"the package index is not in reach ({why.lower()})"
         tip = "check the network, or give a directory of wheels: --no-index --find-links DIR"

@@ -1,7 +1,8 @@
 """The resolved set of a bubble, and its form on disk, a PEP 751 ``pylock.toml``.
 
-Owns what a lock holds, how it is read and written, and the bubble's id that
-follows from it.  Must not know uv, pip or the store.
+Owns what a lock holds, how it is written, how that of a fresh resolution is read,
+and the bubble's id that follows from it.  Must not know uv, pip or the store, nor
+how a lock that somebody brings along is checked (pylock.py).
 
 A lock of ours is for one interpreter tag, so it names exactly one archive for
 each distribution; installing it leaves nothing to choose.
@@ -9,6 +10,7 @@ each distribution; installing it leaves nothing to choose.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -18,13 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from omnipkg_meta.errors import BuildError
+from omnipkg_meta.config import interpreter_tag
+from omnipkg_meta.errors import BubbleInvalidError, BuildError
 from omnipkg_meta.requirements import Asked, name_of, normalize
+from omnipkg_meta.store.bubble import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Lock", "Locked", "best_wheel", "read_toml", "redact"]
+    from omnipkg_meta.store.bubble import Bubble
+
+__all__ = ["Lock", "Locked", "best_wheel", "export", "read_toml", "redact"]
 
 
 @dataclass(frozen=True, order=True)
@@ -37,7 +43,6 @@ class Locked:
         filename: of the archive, a wheel or (where that was allowed) an sdist.
         location: its address, or its absolute path when it is a local file.
         sha256: its digest, in hexadecimal.
-        direct: whether it was asked for by path rather than found in an index.
     """
 
     name: str
@@ -45,12 +50,18 @@ class Locked:
     filename: str
     location: str
     sha256: str
-    direct: bool = False
 
     @property
     def is_wheel(self) -> bool:
         """Whether installing it runs no code."""
         return self.filename.endswith(".whl")
+
+    @property
+    def address(self) -> str:
+        """Its address as a URL, also when it is a local file, without any credentials."""
+        if "://" in self.location:
+            return redact(self.location, "")
+        return Path(self.location).as_uri()
 
 
 @dataclass(frozen=True)
@@ -99,9 +110,36 @@ class Lock:
                 f"{'path' if local else 'url'} = {_quoted(where)}",
                 f"hashes = {{ sha256 = {_quoted(one.sha256)} }}",
             ]
-        lines += ["", "[tool.omnipkg-meta]", "requested = ["]
+        lines += ["", "[tool.omnipkg-meta]", f"tag = {_quoted(interpreter_tag())}", "requested = ["]
         lines += [f"    {_quoted(text)}," for text in self.requested]
         return "\n".join([*lines, "]", ""])
+
+
+def export(bubble: Bubble) -> str:
+    """Return the lock of a bubble, a ``pylock.toml``: from it the same bubble is built elsewhere.
+
+    Raises:
+        BubbleInvalidError: the lock is not the one that the bubble was made with.
+    """
+    written = bubble.entry["files"].get(LOCK)
+    try:
+        data = bubble.lock.read_bytes()
+    except OSError as error:
+        raise _bad_lock(bubble, f"its lock cannot be read: {error.strerror}") from None
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    if written != f"sha256={digest}":
+        raise _bad_lock(bubble, "its lock was changed")
+    return data.decode()
+
+
+def _bad_lock(bubble: Bubble, problem: str) -> BubbleInvalidError:
+    return BubbleInvalidError(
+        f"the bubble {bubble.id} cannot be exported",
+        cause=problem,
+        tip=f"omnipkg-meta remove {bubble.id}, and install it again",
+        path=bubble.path,
+        problems=(problem,),
+    )
 
 
 def read_uv(data: dict[str, Any], asked: Sequence[Asked], directory: Path) -> Lock:
@@ -127,7 +165,8 @@ def read_uv(data: dict[str, Any], asked: Sequence[Asked], directory: Path) -> Lo
             raise from_an_address(name, asked)
         archives = package.get("wheels", ())
         by_name = {filename_of(one): one for one in archives}
-        filename = best_wheel(by_name)
+        # uv has chosen already, as a rule; the tags take milliseconds to make.
+        filename = next(iter(by_name)) if len(by_name) == 1 else best_wheel(by_name)
         if filename is None:
             if "sdist" not in package:
                 raise BuildError(
@@ -155,7 +194,7 @@ def local(one: Asked, version: str | None = None) -> Locked:
         raise AssertionError(one)
     if version is None:
         version = one.wheel.name.split("-")[1]
-    return Locked(one.name, version, one.wheel.name, str(one.wheel), one.sha256, direct=True)
+    return Locked(one.name, version, one.wheel.name, str(one.wheel), one.sha256)
 
 
 def digest_of(location: str, asked: Sequence[Asked]) -> str:
@@ -176,7 +215,20 @@ def digest_of(location: str, asked: Sequence[Asked]) -> str:
             requirements=[one.text for one in asked],
             output="",
         )
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return sha256_of(Path(path))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def from_an_address(name: str, asked: Sequence[Asked]) -> BuildError:
@@ -195,12 +247,9 @@ def best_wheel(filenames: Iterable[str]) -> str | None:
     from packaging.tags import sys_tags
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-    candidates = list(filenames)
-    if len(candidates) == 1:
-        return candidates[0]  # uv chose already; the tags take milliseconds to make
     rank = {tag: -index for index, tag in enumerate(sys_tags())}
     best = None
-    for filename in candidates:
+    for filename in filenames:
         try:
             _, _, build, tags = parse_wheel_filename(filename)
         except InvalidWheelFilename:
@@ -213,7 +262,7 @@ def best_wheel(filenames: Iterable[str]) -> str | None:
 
 def filename_of(archive: dict[str, Any]) -> str:
     """Return the file name of an entry of a lock, which may leave it to its address."""
-    if "name" in archive:
+    if archive.get("name") is not None:
         return str(archive["name"])
     where = urlsplit(archive["url"]).path if "url" in archive else archive["path"]
     return unquote(re.split(r"[/\\]", where)[-1])
@@ -224,13 +273,12 @@ def redact(text: str, replacement: str = "***@") -> str:
     return re.sub(r"(?<=://)[^/\s'\"<>]*@", replacement, text)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file: with the standard library from 3.11, before that with tomli.
+def read_toml(text: str) -> dict[str, Any]:
+    """Read TOML: with the standard library from 3.11, before that with tomli.
 
     Raises:
         ImportError: there is no reader.
-        ValueError: the file is not TOML.
-        OSError: it cannot be read.
+        ValueError: the text is not TOML.
     """
     import importlib
 
@@ -239,7 +287,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             reader = importlib.import_module(name)
         except ImportError:
             continue
-        loaded: dict[str, Any] = reader.loads(path.read_text("utf-8"))
+        loaded: dict[str, Any] = reader.loads(text)
         return loaded
     raise ImportError("no TOML reader")
 

@@ -1,7 +1,7 @@
 """Where a bubble is while it is built: a hidden directory that the kernel guards.
 
-Owns the making, naming, locking and sweeping of such directories.  Must not know
-what is put into them.
+Owns the making, naming, locking and sweeping of such directories, and the waiting of
+those who would build the same bubble.  Must not know what is put into them.
 
 Whether a directory was left behind by a process that was killed is not guessed
 from process ids or ages: its owner holds a lock on a file beside it, which the
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["BUILD", "Staging", "staging", "sweep", "sync"]
+__all__ = ["BUILD", "Staging", "alone", "staging", "sweep", "sync"]
 
 #: The first part of the hidden name of a bubble that is being built.
 BUILD = ".build-"
 _LOCK = ".lock"
+# The first part of the name of the file that says who builds one bubble.
+_ALONE = ".only-"
 
 
 class Staging:
@@ -71,6 +73,38 @@ def staging(tag_path: Path) -> Iterator[Staging]:
         # While the lock is held: afterwards the name could be another process's.
         with suppress(OSError):
             lock_file.unlink()
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(tag_path: Path, bubble_id: str) -> Iterator[None]:
+    """Wait until nobody else, thread or process, is here with the same bubble.
+
+    Where locks do not work nobody waits: whoever is first to put the bubble in place wins.
+
+    Raises:
+        OSError: the store cannot be written.
+    """
+    path = tag_path / f"{_ALONE}{bubble_id}{_LOCK}"
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            locked = _wait_for_lock(descriptor)
+            # Whoever was here before has deleted the file; others wait at a new one.
+            if not locked or _same_file(descriptor, path):
+                break
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        if locked:
+            # Not by closing alone: a child that was forked meanwhile has the file open, too.
+            _unlock(descriptor)
         os.close(descriptor)
 
 
@@ -165,3 +199,32 @@ def _try_lock(descriptor: int) -> bool | None:
     except OSError:
         return None
     return True
+
+
+def _wait_for_lock(descriptor: int) -> bool:
+    """Lock a file as soon as it is free; False where locks do not work."""
+    if sys.platform == "win32":
+        import time
+
+        while (locked := _try_lock(descriptor)) is False:
+            time.sleep(0.1)  # there is no lock to wait for that an interrupt would end
+        return locked is True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def _unlock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -244,3 +245,51 @@ def test_progress_is_shown_on_a_terminal_and_cleared(wheelhouse: Wheelhouse) -> 
     assert process.returncode == 0
     assert b"resolving leaf" in shown
     assert shown.rindex(b"\r\x1b[K") < shown.index(b"installed leaf-1.0")
+
+
+def test_a_lock_is_exported_and_makes_the_same_bubble_in_another_store(
+    make_bubble: MakeBubble, store: Store, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bubble = make_bubble({"leaf==1.0": None}, "leaf<2")
+    for word in (bubble.id, "leaf"):
+        assert main(["export", word]) == 0
+        captured = capsys.readouterr()
+        assert captured.out == bubble.lock.read_text()
+        assert captured.err == ""
+    file, other = store.path.parent / "file", str(store.path.parent / "other")
+    assert main(["export", "leaf", "-o", str(file)]) == 0
+    assert capsys.readouterr().out == ""
+    assert file.read_text() == bubble.lock.read_text()
+    assert main(["install", "--lock", str(file), "--store", other, "--no-index", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["id"] == bubble.id
+    assert made["requested"] == ["leaf<2"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(file.read_text()))
+    assert main(["install", "--lock", "-", "--store", other]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{made['path']}\n"
+    assert captured.err == f"{bubble.id} is there already\n"
+
+
+def test_what_cannot_be_exported_or_made_from_a_lock_says_error_cause_and_tip(
+    make_bubble: MakeBubble, store: Store, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bubble = make_bubble({"leaf==1.0": None})
+    file = store.path.parent / "pylock.toml"
+    file.write_text(bubble.lock.read_text().replace("lock-version", "no-version"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    for words, code in (
+        (["export", "leaf==2"], 1),
+        (["export", "leaf", "-o", str(store.path)], 1),
+        (["install", "--lock", str(file.parent / "missing")], 1),
+        (["install", "--lock", str(file)], 1),
+        (["install", "--lock", "-"], 1),
+        (["install", "leaf=1", "--lock", str(bubble.lock)], 2),
+    ):
+        assert main(words) == code
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        kinds = [line.partition(":")[0] for line in captured.err.splitlines()]
+        assert kinds[:2] == ["error", "cause"], words
+    for usage in (["export"], ["export", "leaf", "--json"], ["install", "--lock"]):
+        assert main(usage) == 2

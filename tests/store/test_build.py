@@ -93,7 +93,7 @@ def test_the_lock_is_a_valid_pylock_with_the_digest_of_each_wheel(
 ) -> None:
     wheelhouse.make("leaf", "1.0")
     bubble = install("leaf", builder=builder)
-    data = read_toml(bubble.lock)
+    data = read_toml(bubble.lock.read_text("utf-8"))
     assert data["packages"][0]["wheels"][0]["hashes"]["sha256"] == bubble.digests["leaf"]
     assert data["tool"]["omnipkg-meta"]["requested"] == ["leaf"]
     pylock = pytest.importorskip("packaging.pylock")
