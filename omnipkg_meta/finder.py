@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, PathFinder
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import answering, asking, metadata, modules, others, storage
+from omnipkg_meta import answering, asking, meta_path, metadata, modules, others, storage
 from omnipkg_meta.activation import CURRENT
 from omnipkg_meta.answering import realm_for
 from omnipkg_meta.belonging import may_be_taken
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import FrameType, ModuleType
 
-__all__ = ["FINDER", "RealmFinder", "install", "keep_first", "uninstall"]
+__all__ = ["FINDER", "RealmFinder", "install", "uninstall"]
 
 _TOP_LEVEL_STANDARD = sys.stdlib_module_names
 
@@ -56,22 +55,13 @@ class RealmFinder:
             ModuleNotFoundError: the name belongs to a bubble that does not have
                 it, and another finder would have answered with a foreign file.
         """
-        _sort_finders()
+        top = name.partition(".")[0]
+        if top not in CLAIMED and (path is not None or not meta_path.any_brought()):
+            activation = CURRENT.get()
+            if activation is None or top in _TOP_LEVEL_STANDARD:
+                return None
         frame = sys._getframe().f_back
-        realm = realm_for(name, frame)
-        if path is None and (realm is None or realm is MAIN):
-            realm = _that_makes_it_up(name, target, frame) or realm
-        if realm is not None and realm is not MAIN:
-            return _spec_in_realm(realm, name, path, target)
-        if realm is MAIN:
-            return _spec_in_main(name, path, target)
-        activation = CURRENT.get()
-        if activation is None or name.partition(".")[0] in _TOP_LEVEL_STANDARD:
-            return None
-        spec = others.ask_all(name, path, target)
-        if spec is not None:
-            load_outside(spec)
-        return spec
+        return _find(name, path, target, frame)
 
     def find_distributions(self, context: Any = None) -> Iterable[Any]:
         """Find the distributions that whoever asks can see (``importlib.metadata``)."""
@@ -80,10 +70,31 @@ class RealmFinder:
     def invalidate_caches(self) -> None:
         """Forget what is installed in main; called by ``importlib.invalidate_caches``."""
         answering.forget()
+        for realm in loaded():
+            for finder in meta_path.brought_by(realm):
+                if hasattr(finder, "invalidate_caches"):
+                    finder.invalidate_caches()
 
 
 FINDER = RealmFinder()
-others.OURS.append(FINDER)
+
+
+def _find(
+    name: str, path: Sequence[str] | None, target: ModuleType | None, frame: FrameType | None
+) -> ModuleSpec | None:
+    realm = realm_for(name, frame)
+    if path is None and (realm is None or realm is MAIN):
+        realm = _that_makes_it_up(name, target, frame) or realm
+    if realm is not None and realm is not MAIN:
+        return _spec_in_realm(realm, name, path, target)
+    if realm is MAIN:
+        return _spec_in_main(name, path, target)
+    if CURRENT.get() is None or name.partition(".")[0] in _TOP_LEVEL_STANDARD:
+        return None
+    spec = others.ask_all(name, path, target)
+    if spec is not None:
+        load_outside(spec)
+    return spec
 
 
 def _spec_in_realm(
@@ -171,10 +182,10 @@ def _spec_from_hooks(
 
     pytest rewrites assertions like this, typeguard instruments functions.
     """
-    for finder in list(sys.meta_path):
+    for finder in meta_path.seen_by(realm):
         if finder is PathFinder:
             break
-        if finder in (FINDER, BuiltinImporter, FrozenImporter):
+        if finder in (BuiltinImporter, FrozenImporter):
             continue
         spec = others.ask(finder, name, entries, target)
         if spec is not None and spec.has_location and str(spec.origin).startswith(realm.prefix):
@@ -235,17 +246,15 @@ def _spec_from_elsewhere(
         for line in tuple(realm.startup):
             exec(line, {"__realm__": realm})  # noqa: S102  # at home in the realm
         realm.startup.clear()
-        _sort_finders()
-    finders: list[Any] = [*realm.finders, *sys.meta_path]
-    for finder in finders:
-        if finder is FINDER or finder is PathFinder:
+    for finder in meta_path.seen_by(realm):
+        if finder is PathFinder:
             continue
         spec = others.ask(finder, name, path, target)
         if spec is None:
             continue
         files = _files_of(spec)
-        if not files and _home_of_finder(finder) is MAIN:
-            continue  # what main's copy of the same package makes up
+        if not files and meta_path.home_of(finder) not in (None, realm):
+            continue  # what another copy of the same package makes up
         if all(_within(file, realm) for file in files):
             load_inside(spec, realm)
             return spec
@@ -269,12 +278,12 @@ def _that_makes_it_up(
     As setuptools' finder does, which stands its own ``distutils`` in the place of
     the standard library's.
     """
-    if not any(realm.finders for realm in loaded()):
+    if not meta_path.any_brought():
         return None
     home = asking.who(frame).home
     if home is None or home.provider(name) is not None or not may_be_taken(name):
         return None
-    for finder in home.finders:
+    for finder in meta_path.brought_by(home):
         spec = others.ask(finder, name, None, target)
         if spec is not None and all(_within(file, home) for file in _files_of(spec)):
             storage.provide(home, name)
@@ -289,50 +298,12 @@ def _spec_of_made_up(
 
     Finders of its code come first; then it sees what everybody does, in a copy of its own.
     """
-    for finder in realm.finders:
+    for finder in meta_path.brought_by(realm):
         spec = others.ask(finder, name, path, target)
         if spec is not None and all(_within(file, realm) for file in _files_of(spec)):
             load_inside(spec, realm)
             return spec
     return _spec_in_main(name, path, target)
-
-
-def _home_of_finder(finder: object) -> Realm | None:
-    """Return the realm whose code made a finder; main only where that code's name is claimed."""
-    find = getattr(finder, "find_spec", None) or getattr(finder, "find_module", None)
-    namespace = getattr(getattr(find, "__func__", find), "__globals__", {})
-    home = namespace.get("__realm__")
-    if isinstance(home, Realm):
-        return home
-    return MAIN if str(namespace.get("__name__")).partition(".")[0] in CLAIMED else None
-
-
-#: The finders that were on ``sys.meta_path`` when it was last sorted.
-_sorted: list[Any] = []
-
-
-def _sort_finders() -> None:
-    """Keep the finders that code of bubbles put on ``sys.meta_path`` to their own realms.
-
-    six, and the many copies of it, make their modules up with a finder of their
-    own, and take away the finder of an earlier copy of themselves: main's.
-    """
-    if sys.meta_path == _sorted:
-        return
-    names = set()
-    for finder in list(sys.meta_path):
-        home = _home_of_finder(finder)
-        if home is not None and home is not MAIN:
-            # First where it will be asked, then away; another thread may do the same.
-            if finder not in home.finders:
-                home.finders.append(finder)
-            with suppress(ValueError):
-                sys.meta_path.remove(finder)
-            names.add(type(finder).__name__)
-    for finder in _sorted:
-        if finder not in sys.meta_path and type(finder).__name__ in names:
-            sys.meta_path.append(finder)
-    _sorted[:] = sys.meta_path
 
 
 def _not_in(realm: Realm, name: str) -> ModuleNotFoundError:
@@ -344,17 +315,15 @@ def _not_in(realm: Realm, name: str) -> ModuleNotFoundError:
 
 
 def install() -> None:
-    """Put the finder first on ``sys.meta_path``, to stay there."""
-    keep_first()
-    modules.before_import = keep_first
+    """Put the finder first on ``sys.meta_path``, to stay there.
 
-
-def keep_first() -> None:
-    """Put the finder first again, if somebody put another one before it."""
-    if not sys.meta_path or sys.meta_path[0] is not FINDER:
-        sys.meta_path[:] = [FINDER, *(finder for finder in sys.meta_path if finder is not FINDER)]
+    Raises:
+        HookError: this interpreter cannot do it; nothing was changed.
+    """
+    meta_path.install(FINDER)
+    modules.before_import = meta_path.keep
 
 
 def uninstall() -> None:
     """Take the finder away."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not FINDER]
+    meta_path.uninstall()

@@ -19,6 +19,7 @@ from omnipkg_meta import (
     interpreter_state,
     lazy_imports,
     locks,
+    meta_path,
     modules,
     realm,
     storage,
@@ -86,6 +87,7 @@ def _after_fork() -> None:
     realm.after_fork()
     storage.after_fork()
     interpreter_state.after_fork()
+    meta_path.after_fork()
     for notice in AFTER_FORK:
         notice()
 

@@ -17,6 +17,7 @@ import copy
 import sys
 from typing import TYPE_CHECKING, Any
 
+from omnipkg_meta import meta_path
 from omnipkg_meta.answering import decision
 from omnipkg_meta.asking import who
 from omnipkg_meta.realm import MAIN, Realm, loaded, normalize
@@ -50,7 +51,10 @@ def find_distributions(finder: object, context: Any, frame: FrameType | None) ->
         realm = decision(normalize(name), asker, importable=False).realm
         return () if realm is MAIN else _of_one(realm, context)
     answers = _answers(asker)
-    return _of_all(answers, finder, context) if answers else ()
+    if not answers:
+        return ()
+    others = [one for one in meta_path.seen_by(asker.home) if one is not finder]
+    return _of_all(answers, others, context)
 
 
 def _answers(asker: Any) -> dict[str, Realm]:
@@ -68,14 +72,14 @@ def _of_one(realm: Realm, context: Any) -> Iterator[Any]:
     _exhaust(context)
 
 
-def _of_all(answers: dict[str, Realm], finder: object, context: Any) -> Iterator[Any]:
+def _of_all(answers: dict[str, Realm], others: list[Any], context: Any) -> Iterator[Any]:
     for realm in dict.fromkeys(answers.values()):
         for distribution in _in_realm(realm, context):
             if answers.get(_name_of(distribution)) is realm:
                 yield distribution
-    for other in list(sys.meta_path):
+    for other in others:
         find = getattr(other, "find_distributions", None)
-        if other is finder or find is None:
+        if find is None:
             continue
         for distribution in find(copy.copy(context)):
             if _name_of(distribution) not in answers:

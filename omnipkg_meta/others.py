@@ -1,4 +1,4 @@
-"""The other finders on ``sys.meta_path``, and how they are asked.
+"""The other finders on ``sys.meta_path`` than ours, and how they are asked.
 
 A finder of PEP 451 has ``find_spec``; one of PEP 302 has ``find_module`` only, and
 is asked for that before Python 3.12 (``_find_spec`` in ``Lib/importlib/_bootstrap.py``).
@@ -12,15 +12,14 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
+from omnipkg_meta import meta_path
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-__all__ = ["OURS", "ask", "ask_all"]
-
-#: Our own finder, which is not one of the others.
-OURS: list[object] = []
+__all__ = ["ask", "ask_all"]
 
 _LEGACY = sys.version_info < (3, 12)
 
@@ -41,10 +40,9 @@ def ask(
 def ask_all(
     name: str, path: Sequence[str] | None, target: ModuleType | None = None
 ) -> ModuleSpec | None:
-    """Ask each of the other finders in turn."""
-    for finder in list(sys.meta_path):
-        if finder not in OURS:
-            spec = ask(finder, name, path, target)
-            if spec is not None:
-                return spec
+    """Ask each of main's finders in turn."""
+    for finder in meta_path.of_main():
+        spec = ask(finder, name, path, target)
+        if spec is not None:
+            return spec
     return None

@@ -16,7 +16,7 @@ import sys
 import threading
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omnipkg_meta.errors import PathFileWarning, SharedModuleWarning
 from omnipkg_meta.layout import SearchPath, modules_in, portions, search_path
@@ -70,8 +70,7 @@ class Realm:
         outer: the realm that is asked next, before main; None where main is next.
         adopts: whether its code is main's, loaded anew on top of ``outer``.
         modules: its table of modules, full name to module.
-        finders: meta path finders that its code installed; they answer in it only.
-        startup: lines of code that install finders, to be executed before these are asked.
+        startup: lines of code that install finders, to be executed before those are asked.
     """
 
     __slots__ = (
@@ -80,7 +79,6 @@ class Realm:
         "bubble",
         "directories",
         "distributions",
-        "finders",
         "import_names",
         "modules",
         "outer",
@@ -110,7 +108,6 @@ class Realm:
         self.outer = outer
         self.adopts = adopts
         self.modules: dict[str, ModuleType] = {}
-        self.finders: list[Any] = []
         self.startup: list[str] = []
         self._elsewhere: dict[str, Realm] = {}
 

@@ -1,29 +1,38 @@
-"""Changing the type of a live dict in place.
+"""Changing the type of a live dict, or of a live list, in place.
 
-This is the one hack that everything rests on: the interpreter holds on to the
-dict it was born with, so that dict itself has to learn something new.  A dict
-subclass with empty ``__slots__`` has the memory layout of dict, so it is enough
-to write another type pointer into the object's header (``Py_SET_TYPE``).
+This is the one hack that everything rests on: the interpreter, and whoever looked
+before us, hold on to the object that was there first, so that object itself has to
+learn something new.  A subclass with empty ``__slots__`` has the memory layout of
+dict or list, so it is enough to write another type pointer into the object's header
+(``Py_SET_TYPE``).
 
-The proof at run time is :func:`prove`; the undo is :func:`set_type` with ``dict``.
+The proof at run time is :func:`prove` and :func:`prove_list`; the undo is
+:func:`set_type` with ``dict`` or ``list``.
 Beside it stands :func:`subscript_in_c`, which makes such a subclass as fast as dict.
 This file knows nothing of modules.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta.errors import HookError
 
-__all__ = ["check_live", "prove", "set_type", "subscript_in_c"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["check_live", "prove", "prove_list", "set_type", "subscript_in_c"]
 
 #: ``Py_mp_subscript`` of ``Include/typeslots.h``, a part of the stable ABI.
 _MP_SUBSCRIPT = 5
 
 
-def set_type(target: dict[Any, Any], new: type[dict[Any, Any]]) -> None:
-    """Change the type of a dict in place (``Py_SET_TYPE``).
+#: ``Py_TPFLAGS_HEAPTYPE`` of ``Include/object.h``, a part of the stable ABI.
+_HEAP_TYPE = 1 << 9
+
+
+def set_type(target: Any, new: type) -> None:
+    """Change the type of a dict or a list in place (``Py_SET_TYPE``).
 
     The type pointer is the last word of the object header, also in
     free-threaded builds, whose header is larger.
@@ -33,18 +42,19 @@ def set_type(target: dict[Any, Any], new: type[dict[Any, Any]]) -> None:
     """
     import ctypes
 
-    old = type(target)
+    old: type = type(target)
     address = id(target) + object.__basicsize__ - ctypes.sizeof(ctypes.c_void_p)
     word = ctypes.c_void_p.from_address(address)
     if word.value != id(old):
         raise HookError(
-            "The type of sys.modules cannot be changed: the object header has an unknown layout."
+            f"The type of a live {old.__name__} cannot be changed: "
+            "the object header has an unknown layout."
         )
     # An instance owns a reference to a type that lives on the heap.
-    if new is not dict:
+    if new.__flags__ & _HEAP_TYPE:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(new))
     word.value = id(new)
-    if old is not dict:
+    if old.__flags__ & _HEAP_TYPE:
         ctypes.pythonapi.Py_DecRef(ctypes.py_object(old))
 
 
@@ -76,6 +86,41 @@ def prove(*types: type[dict[Any, Any]]) -> None:
     if seen != (Probe, "found", "missing gone") or type(probe) is not dict:
         raise HookError(
             "The type of sys.modules cannot be changed: the change had no effect on a dict."
+        )
+
+
+def prove_list(*types: type[list[Any]]) -> None:
+    """Show, on a list of no importance, that the change has the effect that is relied on.
+
+    Args:
+        types: the list subclasses that are going to be used.
+
+    Raises:
+        HookError: it has not, or one of the types has a layout of its own.
+    """
+    if any(one.__basicsize__ != list.__basicsize__ for one in types):
+        raise HookError(
+            "The type of sys.meta_path cannot be changed: a list subclass has a layout of its own."
+        )
+
+    class Probe(list[str]):
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(("changed",))
+
+        def append(self, item: str) -> None:
+            super().append(f"appended {item}")
+
+    probe = ["there"]
+    set_type(probe, Probe)
+    probe.append("more")
+    seen = (type(probe), [*probe], tuple(probe), probe[:])
+    set_type(probe, list)
+    changed = ["changed"]
+    if seen != (Probe, changed, tuple(changed), ["there", "appended more"]) or [*probe] != seen[3]:
+        raise HookError(
+            "The type of sys.meta_path cannot be changed: the change had no effect on a list."
         )
 
 

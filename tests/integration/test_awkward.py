@@ -72,8 +72,8 @@ START = """
     NAME, *VERSIONS = sys.argv[1:]
     results, barrier = {}, threading.Barrier(3, timeout=60)
     # These redirect or replace, as they work, what is one in a process: the standard
-    # output, distutils, and, while six loads, the finder of another six (docs/limits.md).
-    in_turn = NAME in ("click", "setuptools", "six")
+    # output, distutils.
+    in_turn = NAME in ("click", "setuptools")
 
     def run(version, *, meet):
         try:
