@@ -23,6 +23,7 @@ from omnipkg_meta.activation import CURRENT
 from omnipkg_meta.answering import realm_for
 from omnipkg_meta.belonging import may_be_taken
 from omnipkg_meta.loaders import load_inside, load_outside
+from omnipkg_meta.locks import without_import_lock
 from omnipkg_meta.namespaces import JOINED
 from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
@@ -61,7 +62,8 @@ class RealmFinder:
             if activation is None or top in _TOP_LEVEL_STANDARD:
                 return None
         frame = sys._getframe().f_back
-        return _find(name, path, target, frame)
+        with without_import_lock():
+            return _find(name, path, target, frame)
 
     def find_distributions(self, context: Any = None) -> Iterable[Any]:
         """Find the distributions that whoever asks can see (``importlib.metadata``)."""

@@ -1,4 +1,4 @@
-"""importlib's module locks, kept apart by realm.
+"""importlib's locks: the module locks, kept apart by realm, and the import lock, let go.
 
 ``importlib._bootstrap`` takes one lock per module *name* while it loads.  Two
 versions of a package that load in two threads would take the same locks in
@@ -9,42 +9,84 @@ that the callback of each weak reference reads by ``get`` and ``del``; a dict
 subclass there keys the names of bubbles' modules by their realm.  Main's keep
 their plain key, so that a module of main that is just being loaded while its
 name is claimed keeps its lock.
+
+Beside them there is one *import lock* for the whole process.  ``_get_module_lock``
+holds it, and so does ``_find_spec`` while it asks each finder.  The search for
+deadlocks among module locks (``_ModuleLock.has_deadlock``) knows nothing of it: a
+finder that imports, with the import lock held, waits for a thread that loads that
+module, which waits for the import lock at its own next import.  So nothing of this
+library that may wait for another thread, or run somebody's code, is done with the
+import lock held (:class:`without_import_lock`).
 """
 
 from __future__ import annotations
 
+import _imp
 import importlib._bootstrap
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta.answering import realm_for
 from omnipkg_meta.errors import HookError
-from omnipkg_meta.realm import MAIN
+from omnipkg_meta.realm import CLAIMED, MAIN
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["install", "uninstall"]
+__all__ = ["install", "uninstall", "without_import_lock"]
 
 _bootstrap: Any = importlib._bootstrap
+
+
+class without_import_lock:  # noqa: N801  # reads as a phrase: with without_import_lock()
+    """Let go of the import lock, if this thread holds it, until the block ends."""
+
+    __slots__ = ("_levels",)
+
+    def __enter__(self) -> None:
+        self._levels = 0
+        try:
+            # It is re-entrant, and nobody but who holds it can let it go.
+            while _imp.lock_held():
+                _imp.release_lock()
+                self._levels += 1
+        except RuntimeError:
+            pass  # another thread holds it
+
+    def __exit__(self, *error: object) -> None:
+        for _ in range(self._levels):
+            _imp.acquire_lock()
 
 
 class RealmLocks(dict):  # type: ignore[type-arg]
     """``_module_locks``: names, or pairs of realm and name, to weak references to locks."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_asked", "_keys")
 
     def __init__(self, locks: dict[str, Any]) -> None:
         super().__init__(locks)
         # A lock dies wherever its last user lets go of it, so its callback must
         # not ask again who is asking: reference (by identity) to key.
         self._keys: dict[int, Any] = {}
+        self._asked = threading.local()
 
     def __getitem__(self, name: str) -> Any:
-        return dict.__getitem__(self, _key(name, sys._getframe().f_back))
+        if name.partition(".")[0] not in CLAIMED:
+            return dict.__getitem__(self, name)
+        frame = sys._getframe().f_back
+        with without_import_lock():
+            key = _key(name, frame)
+        # For what comes next if there is no such lock, and may not let go in between.
+        self._asked.name, self._asked.key = name, key
+        return dict.__getitem__(self, key)
 
     def __setitem__(self, name: str, reference: Any) -> None:
-        key = _key(name, sys._getframe().f_back)
+        key: Any = name
+        if name.partition(".")[0] in CLAIMED:
+            asked = self._asked
+            known = getattr(asked, "name", None) == name
+            key = asked.key if known else _key(name, sys._getframe().f_back)
         if key is not name:
             self._keys[id(reference)] = key
         dict.__setitem__(self, key, reference)
