@@ -21,6 +21,8 @@ from omnipkg_meta import (
     locks,
     meta_path,
     modules,
+    native_entry,
+    native_view,
     realm,
     storage,
 )
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER_FORK", "ON_UNINSTALL", "install", "installed", "uninstall"]
 
-_PARTS = (lazy_imports, modules, locks, interpreter_state, finder, environ, bare_names)
+_PARTS = (lazy_imports, modules, locks, native_entry, finder, environ, bare_names)
 
 #: Called when the hooks have come out, by whoever remembers that they are in.
 ON_UNINSTALL: list[Callable[[], None]] = []
@@ -88,6 +90,7 @@ def _after_fork() -> None:
     storage.after_fork()
     interpreter_state.after_fork()
     meta_path.after_fork()
+    native_view.after_fork()
     for notice in AFTER_FORK:
         notice()
 

@@ -10,9 +10,8 @@ first one, or refuse to register its own.
 
 Each realm has a set of these keys.  While an extension module of a realm
 initialises, the set of that realm stands in the two dicts; else main's does.
-All extension modules, main's too, come through one place: ``_imp.create_dynamic``
-and ``_imp.exec_dynamic``, which ``ExtensionFileLoader`` looks up on the module
-``_imp`` at each call (``Lib/importlib/_bootstrap_external.py``).
+All extension modules, main's too, come through one place
+(:mod:`omnipkg_meta.native_entry`).
 
 **No thread comes between.**  pybind11 and nanobind read their key first of all in
 ``PyInit_*`` and in the exec slot, and keep the pointer in a static of the shared
@@ -41,10 +40,8 @@ This file must not know how a module is found.
 
 from __future__ import annotations
 
-import _imp
 import builtins
 import gc
-import importlib._bootstrap_external
 import sys
 import threading
 from collections import deque
@@ -60,7 +57,7 @@ from omnipkg_meta.realm import MAIN, Realm, realm_of_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["after_fork", "install", "separate", "uninstall"]
+__all__ = ["after_fork", "initialise", "realm_of_module", "separate", "uninstall"]
 
 #: What the keys begin with that each realm has for itself.
 PREFIXES = ("__pybind11_", "__nb_internals_")
@@ -71,8 +68,6 @@ MODULE_CACHE = "__pybind11_module_cache"
 #: Where the sets are kept as long as the interpreter lives: native code points into them
 #: while the interpreter takes its modules apart.
 _KEEPER = "__omnipkg_meta_native_state__"
-
-_imp_module: Any = _imp
 
 
 class State:
@@ -101,7 +96,7 @@ class ModuleCache(dict):  # type: ignore[type-arg]
     __slots__ = ()
 
     def __setitem__(self, name: Any, module: Any) -> None:
-        state = _states.get(_realm_of_module(module))
+        state = _states.get(realm_of_module(module))
         cache = self if state is None else _cache(state)
         dict.__setitem__(cache, name, module)
 
@@ -126,12 +121,6 @@ _flights: list[_Flight] = []
 #: The one whose set stands.
 _standing: list[_Flight] = []
 _active = False
-_create: Callable[..., Any] = _imp.create_dynamic
-_exec: Callable[..., Any] = _imp.exec_dynamic
-
-
-def install() -> None:
-    """Do nothing: what is to be done waits for the first extension module of a realm."""
 
 
 def separate(realm: Realm) -> None:
@@ -152,14 +141,8 @@ def separate(realm: Realm) -> None:
 
 
 def _begin() -> None:
-    """Put the one place in through which all extension modules come."""
-    global _active, _create, _exec  # noqa: PLW0603
-    importlibs = importlib._bootstrap_external._imp  # type: ignore[attr-defined]
-    if importlibs is not _imp_module:
-        raise HookError(
-            "importlib loads extension modules by other functions than those of _imp.",
-            cause=f"it looks them up in {importlibs!r}",
-        )
+    """See that sets can be kept apart, and give main its own."""
+    global _active  # noqa: PLW0603
     if not _live:
         _live.append((_interpreter_dict(), "interpreter"))
         _live.append((vars(builtins), "builtins"))
@@ -177,23 +160,16 @@ def _begin() -> None:
     interpreter, _ = _live[0]
     interpreter[MODULE_CACHE] = ModuleCache(interpreter.get(MODULE_CACHE, {}))
     del _flights[1:]
-    _create, _exec = _imp_module.create_dynamic, _imp_module.exec_dynamic
-    _imp_module.create_dynamic = _create_dynamic
-    _imp_module.exec_dynamic = _exec_dynamic
     _active = True
 
 
 def uninstall() -> None:
-    """Put the functions of ``_imp`` back, and main's set in place, to stay."""
+    """Put main's set in place, to stay."""
     global _active  # noqa: PLW0603
     with _lock:
         if not _active:
             return
         _active = False
-        if _imp_module.create_dynamic is _create_dynamic:
-            _imp_module.create_dynamic = _create
-        if _imp_module.exec_dynamic is _exec_dynamic:
-            _imp_module.exec_dynamic = _exec
         # Other threads' initialisations end as they must, with main's set in place.
         _in_one_go([partial(_flights.append, _flights[0]), *_settle()])
         interpreter, _ = _live[0]
@@ -269,18 +245,8 @@ def _prove() -> None:
         )
 
 
-def _create_dynamic(spec: Any, *arguments: Any) -> Any:
-    realm = getattr(getattr(spec, "loader", None), "realm", None)
-    if not isinstance(realm, Realm):
-        realm = realm_of_file(str(getattr(spec, "origin", None)))
-    return _initialise(realm, _create, spec, *arguments)
-
-
-def _exec_dynamic(module: Any) -> Any:
-    return _initialise(_realm_of_module(module), _exec, module)
-
-
-def _realm_of_module(module: Any) -> Realm:
+def realm_of_module(module: Any) -> Realm:
+    """Return the realm that a module belongs to."""
     namespace = getattr(module, "__dict__", {})
     realm = namespace.get("__realm__")
     if isinstance(realm, Realm):
@@ -288,7 +254,7 @@ def _realm_of_module(module: Any) -> Realm:
     return realm_of_file(str(getattr(namespace.get("__spec__"), "origin", None)))
 
 
-def _initialise(realm: Realm, function: Callable[..., Any], *arguments: Any) -> Any:
+def initialise(realm: Realm, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function of ``_imp`` with the set of a realm in place."""
     if not _active:
         return function(*arguments)

@@ -32,7 +32,7 @@ from omnipkg_meta.answering import (
     realm_for,
     settle,
 )
-from omnipkg_meta.asking import IMPORT_NAME, who
+from omnipkg_meta.asking import IMPORT_NAME, Asker, who
 from omnipkg_meta.namespaces import portion
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Rule, in_scope
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.realm import Realm
 
-__all__ = ["install", "uninstall"]
+__all__ = ["install", "put", "uninstall", "view"]
 
 
 def before_import() -> None:
@@ -109,7 +109,7 @@ class RealmModules(dict):  # type: ignore[type-arg]
 
     def __setitem__(self, name: Any, module: Any) -> None:
         take(name, module, _getframe().f_back)
-        _apply(_put, self, name, _getframe().f_back, module)
+        _apply(put, self, name, _getframe().f_back, module)
 
     def __delitem__(self, name: Any) -> None:
         spare(name, _getframe().f_back)
@@ -130,14 +130,14 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return _apply(dict.pop, self, name, frame, *default)
 
     def popitem(self) -> tuple[Any, Any]:
-        claimed = _claimed(_getframe().f_back)
+        claimed = _claimed(who(_getframe().f_back))
         if not claimed:
             return dict.popitem(self)
         name = next(reversed(claimed))
         return name, claimed[name].modules.pop(name)
 
     def clear(self) -> None:
-        for name, realm in _claimed(_getframe().f_back).items():
+        for name, realm in _claimed(who(_getframe().f_back)).items():
             realm.modules.pop(name, None)
         dict.clear(self)
 
@@ -251,9 +251,12 @@ def _apply(
     return operation(table, name, *arguments)
 
 
-def _put(table: dict[Any, Any], name: object, module: object) -> object:
-    # What is replaced is handed out, to die without a lock being held: its end
-    # may run any code.
+def put(table: dict[Any, Any], name: object, module: object) -> object:
+    """Put a module into a table, and return what stood there.
+
+    What is replaced is handed out, to die without a lock being held: its end may
+    run any code.
+    """
     replaced = dict.get(table, name)
     dict.__setitem__(table, name, module)
     return replaced
@@ -289,9 +292,8 @@ def _missing(name: object, frame: FrameType | None) -> Any:
     return module
 
 
-def _claimed(frame: FrameType | None) -> dict[str, Realm]:
-    """Return the modules of claimed names that a frame sees, each with its realm."""
-    asker = who(frame)
+def _claimed(asker: Asker) -> dict[str, Realm]:
+    """Return the modules of claimed names that somebody sees, each with its realm."""
     answers: dict[str, Realm] = {}
     seen: dict[str, Realm] = {}
     for realm in (MAIN, *loaded()):
@@ -307,11 +309,20 @@ def _claimed(frame: FrameType | None) -> dict[str, Realm]:
 
 def _view(modules: dict[Any, Any], frame: FrameType | None) -> dict[Any, Any]:
     """Return the table that a frame sees, as a plain dict of its own."""
+    return _seen_by(modules, who(frame))
+
+
+def view(asker: Asker) -> dict[Any, Any]:
+    """Return the table that somebody sees, as a plain dict of its own."""
+    return _seen_by(sys.modules, asker)
+
+
+def _seen_by(modules: dict[Any, Any], asker: Asker) -> dict[Any, Any]:
     # ``dict(modules)`` would call the overridden ``keys``.
     view = dict(dict.items(modules))
     if storage.is_guarded():
         view = {name: module for name, module in view.items() if not is_claimed(name)}
-    for name, realm in _claimed(frame).items():
+    for name, realm in _claimed(asker).items():
         module = realm.modules.get(name, _NOTHING)
         if module is not _NOTHING:
             view[name] = module
@@ -321,7 +332,7 @@ def _view(modules: dict[Any, Any], frame: FrameType | None) -> dict[Any, Any]:
 def _update(modules: dict[Any, Any], new: dict[Any, Any], frame: FrameType | None) -> None:
     for name, module in new.items():
         take(name, module, frame)
-        _apply(_put, modules, name, frame, module)
+        _apply(put, modules, name, frame, module)
 
 
 def install() -> None:

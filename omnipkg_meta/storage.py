@@ -38,6 +38,7 @@ __all__ = [
     "spare",
     "sweep",
     "take",
+    "take_for",
     "uninstall",
 ]
 
@@ -140,14 +141,25 @@ def provide(realm: Realm, top: str) -> None:
 def take(name: object, module: object, frame: FrameType | None) -> None:
     """See to it that what code of a realm puts into the table goes to that realm."""
     entry = Entry.of(module)
-    if not isinstance(name, str) or not (
+    if isinstance(name, str) and (
         entry.made_up or any(belongs(name, entry, realm.prefix) for realm in loaded())
     ):
+        take_for(who(frame).home, name, module)
+
+
+def take_for(home: Realm | None, name: object, module: object) -> None:
+    """See to it that what code of a realm puts into the table goes to that realm.
+
+    Args:
+        home: the realm; None for main.
+        name: the name that it is put under.
+        module: what is put there.
+    """
+    if not isinstance(name, str):
         return
-    home = who(frame).home
     if home is not None:
         top = name.partition(".")[0]
-        if home.provider(top) is None and belongs(name, entry, home.prefix):
+        if home.provider(top) is None and belongs(name, Entry.of(module), home.prefix):
             provide(home, top)
     elif not is_claimed(name):
         _unclaimed.add(name)  # so that no sweep takes it
@@ -195,21 +207,21 @@ def sweep(realm: Realm, before: Container[Any] | None = None) -> None:
     if _live is None:
         return
     for name in dict.keys(_live) - _unclaimed:
-        module = dict.get(_live, name)
-        if before is not None and realm is not MAIN and _guards == 1 and name not in before:
-            entry = Entry.of(module)
-            if not is_claimed(name) and belongs(name, entry, realm.prefix):
-                provide(realm, name.partition(".")[0])
-        if not is_claimed(name):
-            _unclaimed.add(name)
-            continue
+        module: Any = dict.get(_live, name)
         owner = _owner(module)
-        if owner is None:
-            if _guards > (before is not None):
-                continue  # another loader's, perhaps; it sweeps when it is done
-            owner = realm
+        if owner is None and _guards > (before is not None):
+            continue  # another loader's, perhaps; it sweeps when it is done
+        owner = realm if owner is None else owner
+        is_new = before is not None and name not in before and owner is not MAIN
+        top = str(name).partition(".")[0]
+        if is_new and owner.provider(top) is None and belongs(name, Entry.of(module), owner.prefix):
+            dict.pop(_live, name, None)  # else the claim would make it main's
+            provide(owner, top)
+            owner.modules[name] = module
+        elif not is_claimed(name):
+            _unclaimed.add(name)
         # In one step: another thread may be sweeping too.
-        if dict.pop(_live, name, _NOTHING) is module:
+        elif dict.pop(_live, name, _NOTHING) is module:
             owner.modules[name] = module
 
 

@@ -284,12 +284,13 @@ def test_nothing_is_touched_until_a_bubble_loads_an_extension_module(world: Worl
             return [key for key in dicts if "pybind11" in str(key) or "omnipkg" in str(key)]
 
         functions = _imp.create_dynamic, _imp.exec_dynamic
+        import omnipkg_meta.hooks
+        assert (_imp.create_dynamic, _imp.exec_dynamic) == functions
         with om.use("pure==1.0"):
             import pure
         import {name}._native
         before = ours()
         assert before == ["__pybind11_of_{name}__", "__pybind11_module_cache"], before
-        assert (_imp.create_dynamic, _imp.exec_dynamic) == functions
         inside = om.load("{name}==1.0", name="{name}._native")
         assert (_imp.create_dynamic, _imp.exec_dynamic) != functions
         om.uninstall_hooks()
