@@ -21,6 +21,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
+    from omnipkg_meta.bound import bind
+    from omnipkg_meta.executor import ScopedExecutor
     from omnipkg_meta.explanation import explain
     from omnipkg_meta.hooks import uninstall as uninstall_hooks
     from omnipkg_meta.origin import home
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bubble",
+    "ScopedExecutor",
     "Store",
     "activate",
+    "bind",
     "current",
     "explain",
     "home",
@@ -50,8 +54,10 @@ __all__ = [
 #: a program that imports this package and enters no scope pays nothing.
 _HOMES = {
     "Bubble": ("omnipkg_meta.store.bubble", "Bubble"),
+    "ScopedExecutor": ("omnipkg_meta.executor", "ScopedExecutor"),
     "Store": ("omnipkg_meta.store.store", "Store"),
     "activate": ("omnipkg_meta.overlay", "activate"),
+    "bind": ("omnipkg_meta.bound", "bind"),
     "current": ("omnipkg_meta.scope", "current"),
     "explain": ("omnipkg_meta.explanation", "explain"),
     "home": ("omnipkg_meta.origin", "home"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivationError",
+    "BindError",
     "BubbleInvalidError",
     "BubbleNotFoundError",
     "BubbleTagError",
@@ -216,6 +217,10 @@ class PinError(OmnipkgMetaError, RuntimeError):
 
 class OriginError(OmnipkgMetaError, LookupError):
     """Nothing shows which environment an object comes from."""
+
+
+class BindError(OmnipkgMetaError, TypeError):
+    """A function, its arguments or its result cannot be sent to another process."""
 
 
 class NativeConflictError(OmnipkgMetaError, ImportError):

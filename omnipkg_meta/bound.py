@@ -1,0 +1,260 @@
+"""Bound functions: ``bind``, a callable that runs in a scope wherever it is called.
+
+Owns how a bound function is called, and how it is pickled.  Must not know how a
+scope gets to another process.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pickle
+import sys
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from omnipkg_meta import scope
+from omnipkg_meta.errors import BindError
+from omnipkg_meta.passage import Parcel, modules_of_main
+from omnipkg_meta.realm import CLAIMED
+from omnipkg_meta.scope import Scope
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from omnipkg_meta.sources import Source
+    from omnipkg_meta.store.store import Store
+
+__all__ = ["Bound", "bind", "run_in", "scope_of"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+#: The modules of the standard library whose workers pickle what a function returns.
+_POOLS = frozenset({"concurrent.futures.process", "multiprocessing.pool"})
+
+
+class Bound(Generic[_P, _R]):
+    """A function bound to a scope: it runs there, in this process or another one.
+
+    Made by :func:`bind`.  It is called, inspected and documented like the function.
+    """
+
+    _call: Callable[_P, _R]
+
+    def __init__(self, function: Callable[_P, _R], inside: Scope) -> None:
+        self._parcel: Parcel | None = None
+        self._bind(function, inside)
+
+    def _bind(self, function: Callable[_P, _R], inside: Scope) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self._name = _name_of(function)
+        self._function = function
+        self._scope = inside
+        self._call = run_in(inside, function)
+        self._mark(asynchronous=inspect.iscoroutinefunction(function))
+
+    def _mark(self, *, asynchronous: bool) -> None:
+        self._asynchronous = asynchronous
+        if asynchronous and sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
+
+    @property
+    def scope(self) -> Scope:
+        """The scope that the function runs in."""
+        return self._scope if self._parcel is None else self._parcel.passage.scope()
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Run the function in its scope.
+
+        Where it was sent from another process, that comes first: its bubble is found, or
+        built from its lock, and the function is unpickled inside the scope.
+
+        Raises:
+            BubbleNotFoundError: the bubble is not here, and may not be built.
+            BindError: what the function returned, or raised, is the bubble's, and is to be
+                pickled by a pool that knows nothing of scopes.
+        """
+        return self._call(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        where = self._scope if self._parcel is None else "its scope, not entered yet"
+        return f"<{self._name} bound to {where}>"
+
+    def __copy__(self) -> Bound[_P, _R]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Bound[_P, _R]:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parcel = self._parcel or self._pack()
+        return _arrive, (parcel, self._name, self._asynchronous)
+
+    def _pack(self) -> Parcel:
+        function: object = self._function
+        if isinstance(function, FunctionType) and _gave_its_name(function):
+            function = _Original(function)
+        modules = modules_of_main(self._function)
+        return Parcel.pack(function, self._scope, what=self._name, modules=modules)
+
+    def _first(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Open what was sent, and run the function as a pool may need it."""
+        if (parcel := self._parcel) is not None:
+            self._bind(parcel.open(), parcel.passage.scope())
+            self._parcel = None
+            self._call = functools.partial(_deliver, self, self._call)
+        return self._call(*args, **kwargs)
+
+
+def bind(
+    function: Callable[_P, _R],
+    *sources: Source | Scope,
+    install: bool | None = None,
+    adopt: Sequence[str] = (),
+    store: Store | str | os.PathLike[str] | None = None,
+) -> Bound[_P, _R]:
+    """Bind a function to a scope: it runs there from any thread, executor or process.
+
+    In this process the function is called inside the scope.  A bound function can be
+    pickled: with it go the function and the locks of its bubbles.  Where it is called
+    the very same bubbles are used, or built from their locks if that is allowed, and
+    the function, with arguments that a ``functools.partial`` holds, is unpickled inside
+    the scope::
+
+        with ProcessPoolExecutor() as pool:
+            pool.submit(om.bind(work, "numpy==1.26.4"), 3)
+
+    Args:
+        function: a function with a name, a method, a ``functools.partial`` of such, or a
+            class; also a coroutine function or a generator, whose body runs in the scope.
+        sources: as for ``use``; or one scope, for example that of ``om.home(obj)``.
+        install: build the bubbles if they are missing, here or where the function is
+            called; by default as configured there (``OMNIPKG_META_INSTALL``).
+        adopt: as for ``use``.
+        store: the store to look in, here and there; by default the configured one.
+
+    Returns:
+        The bound function, with the same signature.
+
+    Raises:
+        BindError: it is a lambda, which nobody could find by its name.
+        RequirementError: a requirement is malformed.
+        TypeError: it cannot be called, or a source is none.
+    """
+    if not callable(function):
+        raise TypeError(f"bind() takes a function, and {function!r} cannot be called")
+    if getattr(function, "__name__", "") == "<lambda>":
+        raise BindError(
+            "a lambda cannot be bound",
+            cause="it has no name by which another process could find it",
+            tip="make it a function with a name, at the top of a module",
+        )
+    return Bound(function, scope_of(sources, install=install, adopt=adopt, store=store))
+
+
+def scope_of(sources: tuple[Source | Scope, ...], **options: Any) -> Scope:
+    """Return the scope of sources, or the one scope that was given in their place.
+
+    Raises:
+        TypeError: a scope was given with anything besides.
+    """
+    scopes = [one for one in sources if isinstance(one, Scope)]
+    if not scopes:
+        return scope.use(*(one for one in sources if not isinstance(one, Scope)), **options)
+    if len(sources) > 1 or any(options.values()):
+        raise TypeError("a scope is given alone: it says already what it is made of")
+    return scopes[0]
+
+
+def run_in(inside: Scope, function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Return a function that calls another one inside a scope, as the decorator does."""
+
+    def make(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with inside:
+            return function(*args, **kwargs)
+
+    return make if inspect.isclass(function) else inside(function)
+
+
+def _name_of(function: object) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", repr(function)))
+
+
+def _gave_its_name(function: FunctionType) -> bool:
+    """Tell whether a bound function has the name of its function: ``f = bind(f, ...)``."""
+    found: object = sys.modules.get(function.__module__)
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return isinstance(found, Bound) and found._parcel is None and found._function is function
+
+
+class _Original:
+    """The function that a bound one of the same name was made of."""
+
+    def __init__(self, function: FunctionType) -> None:
+        self._place = (function.__module__, function.__qualname__)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _original, self._place
+
+
+def _original(module: str, qualified_name: str) -> object:
+    found: Any = importlib.import_module(module)
+    for part in qualified_name.split("."):
+        found = getattr(found, part)
+    return found._function if isinstance(found, Bound) else found
+
+
+def _arrive(parcel: Parcel, name: str, asynchronous: bool) -> Bound[Any, Any]:
+    # Nothing more: an error while a pool unpickles a task ends the worker, or hangs the pool.
+    bound: Bound[Any, Any] = Bound.__new__(Bound)
+    bound._parcel = parcel
+    bound._name = name
+    bound._call = bound._first
+    bound._mark(asynchronous=asynchronous)
+    return bound
+
+
+def _deliver(bound: Bound[Any, Any], call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function that was sent here; what a pool could not pickle is said clearly."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        frame = frame.f_back
+    if frame.f_globals.get("__name__") not in _POOLS:
+        return call(*args, **kwargs)
+    try:
+        result = call(*args, **kwargs)
+    except Exception as error:
+        if _is_known_outside(error):
+            raise
+        raise _undeliverable(bound, f"raised {type(error).__qualname__}: {error}", error) from error
+    if not _is_known_outside(result):
+        raise _undeliverable(bound, "returned an object", result)
+    return result
+
+
+def _is_known_outside(thing: object) -> bool:
+    """Tell whether the class of an object is found by its name outside of the scope."""
+    module: object = type(thing).__module__
+    if not isinstance(module, str) or module.partition(".")[0] not in CLAIMED:
+        return True
+    try:
+        pickle.dumps(type(thing))
+    except (pickle.PicklingError, ImportError, AttributeError):
+        return False
+    return True
+
+
+def _undeliverable(bound: Bound[Any, Any], did: str, thing: object) -> BindError:
+    kind = type(thing)
+    return BindError(
+        f"{bound._name} {did}, which this pool cannot carry",
+        cause=f"{kind.__module__}.{kind.__qualname__} is the bubble's, and the pool pickles "
+        "outside of the scope",
+        tip="use omnipkg_meta.ScopedExecutor, or return plain data",
+    )

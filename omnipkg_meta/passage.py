@@ -1,0 +1,268 @@
+"""How a scope goes to another process, and how objects go with it.
+
+Owns what is sent of a scope (its bubbles by their locks), how the receiver finds
+or builds the very same bubbles, and that an object is pickled and unpickled inside
+its scope.  Must not know what the objects are for, nor who carries them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import os
+import pickle
+import sys
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from omnipkg_meta import config, scope
+from omnipkg_meta.errors import BindError, BubbleInvalidError, BubbleNotFoundError
+from omnipkg_meta.sources import main
+from omnipkg_meta.store.bubble import Bubble
+from omnipkg_meta.store.lock import export
+from omnipkg_meta.store.store import Store, command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from omnipkg_meta.scope import Scope
+
+__all__ = ["Parcel", "Passage", "dumps", "loads", "modules_of_main"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A bubble as it is sent: which one it is, and how to build it.
+
+    Attributes:
+        id: its id.
+        lock: its lock, a ``pylock.toml``.
+        digests: the name and the SHA-256 of each archive that it is made of.
+        path: where it was.
+        given: whether it was given as a bubble, and so is looked for there first.  That of
+            a requirement is looked for in the store of whoever receives it.
+    """
+
+    id: str
+    lock: str
+    digests: tuple[tuple[str, str], ...]
+    path: str
+    given: bool
+
+    def is_made_of(self, bubble: Bubble) -> bool:
+        """Tell whether a bubble is made of the very same archives."""
+        return dict(self.digests) == dict(bubble.digests)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A scope as it is sent.
+
+    Attributes:
+        bubbles: its bubbles, in the order in which they are asked; None stands for main.
+        served_by_main: the requirements that main serves there, and has to serve here.
+        options: the other arguments of ``use``.
+        install: whether a bubble that is missing may be built; None: as configured here.
+        store: the store that was named, if one was.
+    """
+
+    bubbles: tuple[Sent | None, ...]
+    served_by_main: tuple[str, ...]
+    options: tuple[tuple[str, Any], ...]
+    install: bool | None
+    store: str | None
+
+    @classmethod
+    def of(cls, sent: Scope) -> Passage:
+        """Return what is sent of a scope; its bubbles are found now if need be.
+
+        Raises:
+            BubbleNotFoundError: no bubble satisfies its requirements, nor does main.
+            BubbleInvalidError: the lock of a bubble is gone or was changed.
+        """
+        sent.bubbles  # noqa: B018  # finds them
+        requirements = tuple(one for one in sent.sources if isinstance(one, str))
+        realms = sent._realms
+        by_main = bool(requirements) and realms[0].bubble is None
+        store = sent._store
+        if store is not None and not isinstance(store, Store):
+            store = Store(store)
+        return cls(
+            bubbles=tuple(
+                None
+                if realm.bubble is None
+                else _sent(realm.bubble, given=not (requirements and index == 0))
+                for index, realm in enumerate(realms)
+            ),
+            served_by_main=requirements if by_main else (),
+            options=(("adopt", sent._adopt),),
+            install=sent._install,
+            store=None if store is None else str(store.path),
+        )
+
+    def scope(self) -> Scope:
+        """Return the scope, of the very same bubbles; those that are missing are built if allowed.
+
+        Raises:
+            BubbleNotFoundError: a bubble is missing, and may not be built; or main does
+                not serve here what it served there.
+            BubbleInvalidError: a bubble is broken, and may not be built anew.
+            BuildError: a bubble could not be built.
+            LockError: no bubble may be made of its lock here.
+        """
+        return _scope_of(self, os.environ.get(config.STORE))
+
+    def find(self, sent: Sent) -> Bubble:
+        """Return a bubble that was sent, of this machine; build it if need be and allowed."""
+        if sent.given:
+            try:
+                found = Bubble.open(sent.path)
+            except BubbleInvalidError:
+                pass  # it was on another machine, or was removed since: the store may have it
+            else:
+                if sent.is_made_of(found):
+                    return found
+        store = Store(self.store)
+        allowed = config.install_missing() if self.install is None else self.install
+        try:
+            present = store.get(sent.id)
+        except BubbleInvalidError:
+            if not allowed:
+                raise
+            present = None
+        if present is not None and sent.is_made_of(present):
+            return present
+        if allowed:
+            return scope.install(lock=sent.lock, store=store)
+        origin = Store(Path(sent.path).parent.parent)
+        give = command_line("export", (sent.id,), origin)
+        command = f"{give} | {command_line('install', ('--lock', '-'), store)}"
+        raise BubbleNotFoundError(
+            f"the bubble {sent.id} is not in the store of this process",
+            cause=f"the store is {store.path}, for {store.tag}",
+            tip=f"allow building it (install=True), or run: {command}",
+            requirements=(),
+            available=(),
+            command=command,
+        )
+
+
+@lru_cache(maxsize=256)
+def _scope_of(passage: Passage, configured: str | None) -> Scope:
+    del configured  # only makes another store a new question
+    from omnipkg_meta.requirements import satisfied_by_main
+
+    if passage.served_by_main and not satisfied_by_main(passage.served_by_main):
+        raise Store(passage.store).not_found(passage.served_by_main)
+    sources = [main if one is None else passage.find(one) for one in passage.bubbles]
+    return scope.use(*sources, **dict(passage.options))
+
+
+@lru_cache(maxsize=256)
+def _sent(bubble: Bubble, *, given: bool) -> Sent:
+    digests = tuple(sorted(bubble.digests.items()))
+    return Sent(bubble.id, export(bubble), digests, str(bubble.path), given)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """An object on its way: pickled inside a scope, and unpickled inside it again.
+
+    Attributes:
+        passage: the scope.
+        data: the pickle.
+        modules: the modules of main that are imported before the scope is entered.
+    """
+
+    passage: Passage
+    data: bytes
+    modules: tuple[str, ...]
+
+    @classmethod
+    def pack(cls, thing: object, sent: Scope, *, what: str, modules: tuple[str, ...]) -> Parcel:
+        """Pickle an object inside a scope.
+
+        Args:
+            thing: the object.
+            sent: the scope.
+            what: what to call the object.
+            modules: as :func:`modules_of_main` gives them.
+
+        Raises:
+            BindError: the object cannot be pickled.
+        """
+        return cls(Passage.of(sent), dumps(thing, sent, what=what), modules)
+
+    def open(self) -> Any:
+        """Unpickle the object inside its scope, which is found or made first."""
+        received = self.passage.scope()
+        if self.modules:
+            with scope.use(main):
+                for name in self.modules:
+                    importlib.import_module(name)
+        return loads(self.data, received)
+
+
+def dumps(thing: object, inside: Scope, *, what: str) -> bytes:
+    """Pickle an object inside a scope.
+
+    Raises:
+        BindError: it cannot be pickled.
+    """
+    # Connections and sockets can be sent by multiprocessing's own pickler only: the plain
+    # one would send the number of a descriptor, which is another file in another process.
+    reduction = sys.modules.get("multiprocessing.reduction")
+    with inside:
+        try:
+            dump = pickle.dumps if reduction is None else reduction.ForkingPickler.dumps
+            return bytes(_as_the_user(dump, thing))
+        except Exception as error:
+            raise BindError(
+                f"{what} cannot be sent to another process",
+                cause=f"{type(error).__name__}: {error}",
+                tip="functions and classes have to stand at the top of a module, under their names",
+            ) from error
+
+
+def loads(data: bytes, inside: Scope) -> Any:
+    """Unpickle an object inside a scope."""
+    with inside:
+        return _as_the_user(pickle.loads, data)
+
+
+def _call(function: Callable[..., _T], *arguments: object) -> _T:
+    return function(*arguments)
+
+
+#: Calls a function as code of the user's own would, which no distribution of main installed
+#: and no bubble holds: the scope alone answers for the names in a pickle.  This library's own
+#: frames are looked through, and the next one may be that of a framework of main (Dask, Ray)
+#: which declares the very package, and would get main's.
+_as_the_user: Callable[..., Any] = FunctionType(
+    _call.__code__.replace(co_filename="<pickle of a scope>"),
+    {"__name__": "<pickle of a scope>", "__builtins__": builtins},
+)
+
+
+def modules_of_main(*things: object) -> tuple[str, ...]:
+    """Return the modules of main in which functions stand, of all that is given.
+
+    At the sender they were imported before the scope was entered.  The receiver does
+    the same, or they would be imported while a pickle is loaded, inside the scope.
+    """
+    found: dict[str, None] = {}
+    pending = list(things)
+    while pending:
+        thing = pending.pop()
+        if isinstance(thing, partial):
+            pending += [thing.func, *thing.args, *thing.keywords.values()]
+        elif isinstance(thing, MethodType):
+            pending.append(thing.__func__)
+        elif isinstance(thing, FunctionType) and "__realm__" not in thing.__globals__:
+            found[thing.__module__] = None
+    return tuple(name for name in found if name not in ("__main__", "__mp_main__"))
