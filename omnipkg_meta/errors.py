@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivationError",
     "BindError",
+    "BubbleInUseError",
     "BubbleInvalidError",
     "BubbleNotFoundError",
     "BubbleTagError",
     "BuildError",
     "ConfigError",
     "HookError",
+    "LeaseWarning",
     "LockError",
     "MainModuleWarning",
     "NativeConflictError",
@@ -197,6 +199,30 @@ class StoreError(OmnipkgMetaError, OSError):
         return _rebuild, (type(self), {**self.__dict__, "errno": self.errno})
 
 
+class BubbleInUseError(StoreError):
+    """A bubble cannot be removed, since a program uses it.
+
+    Attributes:
+        users: process id and command of each program that was seen to use it; empty where
+            they cannot be seen, in another container for example.
+    """
+
+    users: Sequence[tuple[int, str]]
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: Path,
+        errno: int | None = None,
+        cause: str | None = None,
+        tip: str | None = None,
+        users: Sequence[tuple[int, str]] = (),
+    ) -> None:
+        super().__init__(message, path=path, errno=errno, cause=cause, tip=tip)
+        self.users = users
+
+
 class HookError(OmnipkgMetaError, RuntimeError):
     """This interpreter cannot carry the import hooks; nothing was changed."""
 
@@ -270,4 +296,13 @@ class PathFileWarning(UserWarning):
 
     It leads out of the bubble, or is code for the start of an interpreter, which
     would change the main environment.
+    """
+
+
+class LeaseWarning(UserWarning):
+    """A store lies on a file system that knows no locks.
+
+    Nothing keeps a bubble there from being removed while a program uses it; so
+    ``remove`` does it only with ``--force``, and ``gc`` leaves all bubbles.
+    Said once in a process.
     """

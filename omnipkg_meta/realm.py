@@ -175,13 +175,18 @@ def realm_of_file(file: str) -> Realm:
 
 
 def realm_of(bubble: Bubble) -> Realm:
-    """Return the realm of a bubble, the same one each time."""
+    """Return the realm of a bubble, the same one each time.
+
+    Raises:
+        BubbleInvalidError: the bubble was removed since it was opened.
+    """
     try:
         return _realms[bubble]
     except KeyError:
         pass
     with _lock:
         if bubble not in _realms:
+            bubble.hold()
             found = search_path(str(bubble.site_packages))
             realm = Realm(
                 bubble=bubble,

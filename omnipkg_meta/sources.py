@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Union
 
 from omnipkg_meta import answering, namespaces, native_conflicts, storage
-from omnipkg_meta.errors import RequirementError
+from omnipkg_meta.errors import BubbleInvalidError, RequirementError
 from omnipkg_meta.realm import MAIN, Realm, adopting, realm_of
 
 if TYPE_CHECKING:
@@ -100,9 +100,14 @@ def _bubble_for(
     from omnipkg_meta.store.store import Store
 
     store = store if isinstance(store, Store) else Store(store)
-    bubble = store.find(requirements)
-    if bubble is not None:
-        return bubble
+    while (bubble := store.find(requirements)) is not None:
+        try:
+            bubble.hold()
+            return bubble  # noqa: TRY300 (the two lines belong together)
+        except BubbleInvalidError:  # noqa: PERF203 (once)
+            if bubble.path.exists():
+                raise
+        # Another program has removed it since it was found; perhaps there is another one.
     if satisfied_by_main(requirements):
         return None
     if config.install_missing() if install is None else install:

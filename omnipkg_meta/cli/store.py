@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from omnipkg_meta.cli import output
 if TYPE_CHECKING:
     import argparse
 
-    from omnipkg_meta.errors import BubbleInvalidError
+    from omnipkg_meta.errors import BubbleInUseError, BubbleInvalidError
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
@@ -66,6 +67,7 @@ def add_commands(commands: Commands) -> None:
         "bubbles", nargs="+", metavar="ID|REQ", help="ids, or requirements they were made for"
     )
     remove.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    remove.add_argument("--force", action="store_true", help="remove even what a program is using")
 
     verify = _command(
         commands, "verify", _verify, "compare the files of bubbles with what was installed"
@@ -235,6 +237,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
+    from omnipkg_meta.errors import BubbleInUseError
+
     store = _store(arguments)
     chosen: list[str] = []
     for text in arguments.bubbles:
@@ -249,14 +253,23 @@ def _remove(arguments: argparse.Namespace) -> int:
         if not answer:
             output.note("nothing was removed")
             return _FAILED
+    removed: list[str] = []
+    kept: list[BubbleInUseError] = []
     for one in chosen:
-        store.remove(one)
+        try:
+            store.remove(one, force=arguments.force)
+        except BubbleInUseError as error:
+            output.error(error)
+            kept.append(error)
+            continue
+        removed.append(one)
         if not arguments.json:
             output.data(one)
     if arguments.json:
-        output.json({"removed": chosen})
-    output.note(f"removed {_count(chosen)}")
-    return _DONE
+        used_by = {error.path.name: [user[0] for user in error.users] for error in kept}
+        output.json({"removed": removed, "in_use": used_by})
+    output.note(f"removed {_count(removed)}")
+    return _FAILED if kept else _DONE
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -279,7 +292,8 @@ def _verify(arguments: argparse.Namespace) -> int:
                 results[one] = list(error.problems)
                 continue
             if bubble is not None:  # else removed by another program
-                results[one] = store.verify(bubble)
+                with suppress(BubbleInvalidError):  # removed in this moment
+                    results[one] = store.verify(bubble)
     if arguments.json:
         output.json({"store": str(store.path), "tag": store.tag, "problems": results})
     else:

@@ -166,6 +166,16 @@ class Bubble:
         if gone:
             _invalid(self.path, *gone)
 
+    def hold(self) -> None:
+        """Keep everybody from removing the bubble for as long as this process lives.
+
+        Raises:
+            BubbleInvalidError: it was removed since it was opened.
+        """
+        from omnipkg_meta.store import lease
+
+        lease.hold(self.path)
+
     def __eq__(self, other: object) -> bool:
         return self.path == other.path if isinstance(other, Bubble) else NotImplemented
 

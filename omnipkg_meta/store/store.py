@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from omnipkg_meta import config, requirements
 from omnipkg_meta.errors import BubbleInvalidError, BubbleNotFoundError, StoreError
 from omnipkg_meta.requirements import Asked, Found
+from omnipkg_meta.store import lease
 from omnipkg_meta.store.bubble import MANIFEST, Bubble
 
 if TYPE_CHECKING:
@@ -179,20 +180,25 @@ class Store:
             return None
         return self._open(self.tag_path / bubble_id)
 
-    def remove(self, bubble: Bubble | str) -> None:
+    def remove(self, bubble: Bubble | str, *, force: bool = False) -> None:
         """Remove a bubble, whole or broken, in one step; its files are deleted after that.
 
         Args:
             bubble: the bubble, or its id.
+            force: whether to remove it even if a program uses it, or nothing can tell.
 
         Raises:
             BubbleNotFoundError: it is not in this store.
+            BubbleInUseError: a program uses it.
             StoreError: it cannot be removed.
         """
         path = self._path_of(bubble)
         trash = path.with_name(f"{TRASH}{os.urandom(8).hex()}")
         try:
-            path.rename(trash)
+            with lease.exclusive(path, force=force):
+                path.rename(trash)
+        except StoreError:
+            raise
         except FileNotFoundError:
             raise _no_such_bubble(path.name, self) from None
         except OSError as error:
@@ -211,10 +217,14 @@ class Store:
 
         Returns:
             One sentence for each problem; empty when all is well.
+
+        Raises:
+            BubbleInvalidError: it is being removed.
         """
         from omnipkg_meta.store.verify import problems
 
-        return problems(bubble)
+        with lease.shared(bubble.path):
+            return problems(bubble)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Store):

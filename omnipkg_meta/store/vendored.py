@@ -94,6 +94,9 @@ class Vendored(Bubble):
         if not self.path.is_dir():
             raise _invalid(self.path, "there is no such directory")
 
+    def hold(self) -> None:
+        """Do nothing: it belongs to the library that ships it, and no store removes it."""
+
     def __repr__(self) -> str:
         return f"<Vendored {str(self.path)!r}>"
 

@@ -88,7 +88,7 @@ def test_remove_asks_first_and_takes_only_bubbles_made_for_it(
     assert main(["remove", "leaf", "--yes"]) == 1
     shutil.rmtree(user.site_packages)
     assert main(["remove", user.id, "--yes", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"removed": [user.id]}
+    assert json.loads(capsys.readouterr().out) == {"removed": [user.id], "in_use": {}}
     assert names(store.tag_path) == []
 
 
