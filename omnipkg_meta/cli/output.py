@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.errors import OmnipkgMetaError
 
-__all__ = ["Progress", "coloured", "confirm", "data", "error", "json", "note", "paint", "table"]
+__all__ = [
+    "Progress",
+    "coloured",
+    "confirm",
+    "data",
+    "error",
+    "json",
+    "note",
+    "paint",
+    "size",
+    "table",
+]
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -76,6 +87,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         data(paint(line(header), "bold", sys.stdout))
     for row in rows:
         data(line(row))
+
+
+def size(number: int) -> str:
+    """Return a number of bytes as people write it, in powers of 1000."""
+    value, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{number} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def confirm(question: str) -> bool | None:

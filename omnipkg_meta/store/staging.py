@@ -109,25 +109,26 @@ def alone(tag_path: Path, bubble_id: str) -> Iterator[None]:
 
 
 def sweep(tag_path: Path) -> int:
-    """Delete what killed processes have left behind; return how many directories that were."""
-    swept = 0
+    """Delete what killed processes have left behind; return how many files and directories."""
+    return sum(_sweep_one(path, delete=True) for path in _hidden(tag_path))
+
+
+def stale(tag_path: Path) -> list[Path]:
+    """Return what :func:`sweep` would delete."""
+    return [path for path in _hidden(tag_path) if _sweep_one(path, delete=False)]
+
+
+def _hidden(tag_path: Path) -> list[Path]:
+    """Return the directories, and the locks of those that have none, which may be left behind."""
     try:
         with os.scandir(tag_path) as entries:
-            names = [one.name for one in entries]
+            names = {one.name for one in entries}
     except OSError:
-        return 0
-    for name in names:
-        path = tag_path / name
-        if name.startswith(TRASH):
-            discard(path)
-            swept += 1
-        elif name.startswith(BUILD) and name.endswith(_LOCK):
-            swept += _sweep_one(path.with_name(name[: -len(_LOCK)]))
-        elif name.startswith(BUILD) and not _lock_of(path).exists() and path.exists():
-            # An owner makes the lock first and takes it away last: nobody owns this one.
-            discard(path)
-            swept += 1
-    return swept
+        return []
+    found = [name for name in names if name.startswith((TRASH, BUILD)) and name[-5:] != _LOCK]
+    locks = [name for name in names if name.startswith((BUILD, _ALONE)) and name[-5:] == _LOCK]
+    found += [name for name in locks if name.removesuffix(_LOCK) not in names]
+    return sorted(tag_path / name for name in found)
 
 
 def sync(path: Path) -> None:
@@ -150,22 +151,34 @@ def _claim(tag_path: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _sweep_one(path: Path) -> int:
-    lock_file = _lock_of(path)
+def _sweep_one(path: Path, *, delete: bool) -> bool:
+    """Say whether a hidden file or directory is nobody's, and delete it if it is to be deleted."""
+    lock_file = path if path.name.endswith(_LOCK) else _lock_of(path)
+    if path.name.startswith(TRASH):
+        if delete:
+            discard(path)
+        return True
     try:
         descriptor = os.open(lock_file, os.O_RDWR)
+    except FileNotFoundError:
+        # An owner makes the lock first and takes it away last: nobody owns this one.
+        found = path.exists()
+        if delete:
+            discard(path)
+        return found
     except OSError:
-        return 0
+        return False
     try:
         # None: locks do not work here, so nothing says that the owner is gone.
         if _try_lock(descriptor) is not True or not _same_file(descriptor, lock_file):
-            return 0
-        found = path.exists()
-        discard(path)
-        if not path.exists():
-            with suppress(OSError):
-                lock_file.unlink()
-        return int(found)
+            return False
+        if delete:
+            if path != lock_file:
+                discard(path)
+            if path == lock_file or not path.exists():
+                with suppress(OSError):
+                    lock_file.unlink()
+        return True
     finally:
         os.close(descriptor)
 

@@ -21,8 +21,11 @@ from omnipkg_meta.store.bubble import MANIFEST, Bubble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import timedelta
 
     from packaging.version import Version
+
+    from omnipkg_meta.store.gc import Collected
 
 __all__ = ["Store", "command_line"]
 
@@ -211,6 +214,39 @@ class Store:
             ) from None
         _opened.pop(str(path), None)
         discard(trash)
+
+    def gc(
+        self,
+        *,
+        older_than: timedelta | None = None,
+        unused_since: timedelta | None = None,
+        max_size: int | None = None,
+        dry_run: bool = False,
+    ) -> Collected:
+        """Delete what killed programs have left behind, and the bubbles that the rules name.
+
+        A bubble that a program uses stays, whatever the rules say.
+
+        Args:
+            older_than: bubbles made longer ago than that go.
+            unused_since: bubbles that no program has begun to use for so long go; to a day.
+                With *older_than*, those go for which both is true.
+            max_size: after that, the least recently used go until the rest takes no more
+                than so many bytes of the disk.
+            dry_run: whether to say what would be done, and do nothing.
+
+        Raises:
+            StoreError: the store cannot be read or written.
+        """
+        from omnipkg_meta.store.gc import collect
+
+        return collect(
+            self,
+            older_than=older_than,
+            unused_since=unused_since,
+            max_size=max_size,
+            dry_run=dry_run,
+        )
 
     def verify(self, bubble: Bubble) -> list[str]:
         """Compare every file of a bubble with what was installed.
