@@ -12,11 +12,15 @@ import os
 from omnipkg_meta import declared
 from omnipkg_meta.realm import CLAIMED, loaded
 
-__all__ = ["KINDS", "Kind", "forget", "kind_of"]
+__all__ = ["BACKPORTS", "KINDS", "Kind", "forget", "kind_of"]
 
 _OUR_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _STANDARD_LIBRARY = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
 _SITE_DIRECTORIES = ("site-packages" + os.sep, "dist-packages" + os.sep)
+#: Backports of the standard library are as transparent as what they stand for:
+#: ``get_type_hints`` looks up the module of a class for whoever calls it, and one copy
+#: may serve all realms.
+BACKPORTS = (os.sep + "typing_extensions.py",)
 
 
 class Kind(enum.IntEnum):
@@ -63,11 +67,18 @@ def _classify(file: str) -> Kind:  # noqa: PLR0911  # one line a kind
         _SITE_DIRECTORIES, len(_STANDARD_LIBRARY)
     ):
         return Kind.METADATA if "metadata" in file and "importlib" in file else Kind.TRANSPARENT
-    if any(file.startswith(realm.prefix) for realm in loaded()):
+    is_bubbles = any(file.startswith(realm.prefix) for realm in loaded())
+    if file.endswith(BACKPORTS) and (is_bubbles or _is_installed(file)):
+        return Kind.TRANSPARENT
+    if is_bubbles:
         return Kind.BUBBLE
     if f"{os.sep}importlib_metadata{os.sep}" in file:
         return Kind.METADATA
-    if os.path.isabs(file) and declared.distribution_of(file) is not None:
+    if _is_installed(file):
         return Kind.INSTALLED
     parts = os.path.splitext(file)[0].split(os.sep)
     return Kind.USER if CLAIMED.isdisjoint(parts) else Kind.NAMESAKE
+
+
+def _is_installed(file: str) -> bool:
+    return os.path.isabs(file) and declared.distribution_of(file) is not None

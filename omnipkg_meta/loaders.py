@@ -57,7 +57,7 @@ class RealmLoader:
         module = create(spec) if create is not None else None
         if module is None:
             module = ModuleType(spec.name)
-        mark(module, self._realm)
+        mark(module, self._realm, spec)
         if spec.name in self._realm.portions:
             # What main loaded first, importlib never binds to this package.
             vars(module).setdefault(

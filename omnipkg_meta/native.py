@@ -17,6 +17,7 @@ from importlib.machinery import ExtensionFileLoader
 from typing import TYPE_CHECKING
 
 from omnipkg_meta import interpreter_state, storage
+from omnipkg_meta.kinds import BACKPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,15 +84,22 @@ def initialising(realm: Realm) -> Iterator[None]:
             storage.sweep(realm, before)
 
 
-def mark(module: ModuleType, realm: Realm) -> None:
+def mark(module: ModuleType, realm: Realm, spec: ModuleSpec | None = None) -> None:
     """Write into a module which bubble it comes from, and which realm its code is at home in.
 
     Not into one that was somebody else's before: the loaders of six hand out the
     standard library's modules under names of their own.
+
+    Args:
+        module: the module.
+        realm: its realm.
+        spec: its spec, where the module does not have it yet.
     """
     namespace = module.__dict__
-    spec = namespace.get("__spec__")
-    if spec is not None and not str(getattr(spec, "origin", None)).startswith(realm.prefix):
+    own = namespace.get("__spec__")
+    if own is not None and not str(getattr(own, "origin", None)).startswith(realm.prefix):
         return
     namespace["__bubble__"] = realm.bubble
-    namespace["__realm__"] = realm
+    # Backports act for their caller, and are at home nowhere.
+    if not str(getattr(own or spec, "origin", None)).endswith(BACKPORTS):
+        namespace["__realm__"] = realm

@@ -209,3 +209,52 @@ def test_code_that_a_bubble_compiles_into_a_module_of_its_own_is_at_home_in_the_
     template = om.load(f"{engine}==1.0").template()
     assert template.loaded == "1.0"
     assert template.render() == "1.0"
+
+
+def test_a_backport_of_the_standard_library_acts_for_its_caller_too(world: World) -> None:
+    backport = world.wheel(
+        "typing_extensions",
+        "4.12.0",
+        {
+            "typing_extensions.py": """
+                import typing
+
+                def get_type_hints(cls):
+                    return typing.get_type_hints(cls)
+                """
+        },
+    )
+    for version in ("1.0", "2.0"):
+        text = f"""
+            from __future__ import annotations
+            import typing_extensions
+
+            class Part:
+                version = "{version}"
+
+            class Whole:
+                part: Part
+
+            def hints():
+                return typing_extensions.get_type_hints(Whole)["part"].version
+            """
+        world.bubble(world.wheel("assembly", version, {"assembly.py": text}), backport)
+    world.install(backport)
+    done = world.run(
+        """
+        import sys
+        import omnipkg_meta as om
+
+        found = []
+        for version in ("1.0", "2.0", "1.0"):
+            with om.use(f"assembly=={version}"):
+                import assembly
+                found.append(assembly.hints)
+        print(*(hints() for hints in found))
+        with om.use("assembly==2.0"):
+            import typing_extensions
+            from assembly import Whole
+            print(typing_extensions.get_type_hints(Whole)["part"].version)
+        """
+    )
+    assert done.stdout.split() == ["1.0", "2.0", "1.0", "2.0"]
