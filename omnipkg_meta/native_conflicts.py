@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import hooks
+from omnipkg_meta import hooks, relink
 from omnipkg_meta.errors import NativeConflictError
 from omnipkg_meta.realm import main_path
 
@@ -90,6 +90,7 @@ def _admit(bubble: Bubble) -> _Public:
                 _compare(public, name, other.files[name], f"the bubble {other.bubble.path.name}")
         if private and other.bubble.id == bubble.id:
             _compare_copies(bubble, other.bubble, private)
+    _see_who_offers(bubble)
     asked = {name: file for name, file in public.files.items() if name in public.needed}
     if asked:
         for name, file in _in_the_process(bubble.path):
@@ -185,6 +186,35 @@ def _compare_copies(bubble: Bubble, other: Bubble, private: set[str]) -> None:
                 soname=soname,
                 library=file,
                 other=other.site_packages / path,
+            )
+
+
+def _see_who_offers(bubble: Bubble) -> None:
+    """Refuse a bubble whose libraries would bind to those of another version of them.
+
+    What is in the process already, and was opened with ``RTLD_GLOBAL``, comes before
+    everything that is opened later, whatever its name.
+
+    Raises:
+        NativeConflictError: there is such a library.
+    """
+    if bubble.libraries is None or not bubble.libraries.private or not relink.possible():
+        return
+    mine = {Path(path).name: bubble.site_packages / path for path in bubble.native_files}
+    bubbles = tuple(f"{path}{os.sep}" for path in (bubble.path, *(path for path, _ in _admitted)))
+    for library in relink.libraries(()):
+        name = Path(library.path).name
+        if name not in bubble.libraries.private or library.path.startswith(bubbles):
+            continue
+        if name in mine and relink.offered(library):
+            raise NativeConflictError(
+                f"the bubble {bubble.path.name} cannot be used in this process: "
+                f"its {name} would call functions of another one",
+                cause=f"{library.path} was opened for the whole process (RTLD_GLOBAL)",
+                tip="import the package within the scope first, then in main",
+                soname=name,
+                library=mine[name],
+                other=Path(library.path),
             )
 
 

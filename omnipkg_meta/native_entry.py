@@ -3,8 +3,9 @@
 ``ExtensionFileLoader`` looks ``create_dynamic`` and ``exec_dynamic`` up on the module
 ``_imp`` at each call (``Lib/importlib/_bootstrap_external.py``).  Two functions of ours
 stand there while the hooks are in, and see to it, before the interpreter's are called,
-that the module's library calls what it should (:mod:`omnipkg_meta.native_view`) and finds
-what it should (:mod:`omnipkg_meta.interpreter_state`).
+that the module's library calls what it should (:mod:`omnipkg_meta.native_view`), finds
+what it should (:mod:`omnipkg_meta.interpreter_state`), and is found by its own bubble's
+libraries only (:mod:`omnipkg_meta.symbols`).
 
 The undo is :func:`uninstall`.  This file must not know how a module is found.
 """
@@ -15,7 +16,7 @@ import _imp
 import importlib._bootstrap_external
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import interpreter_state, native_view
+from omnipkg_meta import interpreter_state, native_view, symbols
 from omnipkg_meta.errors import HookError
 from omnipkg_meta.realm import Realm, realm_of_file
 
@@ -64,8 +65,9 @@ def _create_dynamic(spec: Any, *arguments: Any) -> Any:
     file = str(getattr(spec, "origin", None))
     if not isinstance(realm, Realm):
         realm = realm_of_file(file)
-    native_view.watch(file)
-    return _initialise(realm, _create, spec, *arguments)
+    native_view.watch(file, realm)
+    with symbols.kept(realm):
+        return _initialise(realm, _create, spec, *arguments)
 
 
 def _exec_dynamic(module: Any) -> Any:

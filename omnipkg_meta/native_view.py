@@ -35,7 +35,7 @@ from itertools import takewhile
 from operator import ne
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import modules, relink, storage
+from omnipkg_meta import modules, relink, storage, symbols
 from omnipkg_meta.answering import decision
 from omnipkg_meta.asking import Asker
 from omnipkg_meta.realm import MAIN, Realm, loaded, main_path, realm_of_file
@@ -307,12 +307,12 @@ def after_fork() -> None:
         answers.modules._lock = threading.RLock()
 
 
-def watch(file: str) -> None:
-    """Load the library of an extension module, and see to what it calls before it is called."""
+def watch(file: str, realm: Realm) -> None:
+    """Load the library of a realm's extension module, and see to what it calls before it does."""
     if not _active or os.path.dirname(file) in _STANDARD:
         return
     with _lock:
-        relink.load(file, sys.getdlopenflags())
+        symbols.load(file, realm)
         _look()
 
 

@@ -27,12 +27,24 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
-__all__ = ["Library", "Place", "address_of", "libraries", "load", "possible", "redirect", "restore"]
+__all__ = [
+    "Library",
+    "Place",
+    "address_of",
+    "libraries",
+    "load",
+    "offered",
+    "possible",
+    "redirect",
+    "restore",
+]
 
 _PT_LOAD, _PT_DYNAMIC, _PT_GNU_RELRO = 1, 2, 0x6474E552
 _PF_W = 2
 _DT_NULL, _DT_PLTRELSZ, _DT_STRTAB, _DT_SYMTAB, _DT_RELA = 0, 2, 5, 6, 7
-_DT_RELASZ, _DT_STRSZ, _DT_JMPREL, _DT_RELACOUNT = 8, 10, 23, 0x6FFFFFF9
+_DT_RELASZ, _DT_STRSZ, _DT_JMPREL = 8, 10, 23
+_DT_GNU_HASH, _DT_RELACOUNT = 0x6FFFFEF5, 0x6FFFFFF9
+_SYMBOLS_TRIED = 64
 _SYMBOL_SIZE = 24  #: ``Elf64_Sym``
 _RELOCATION_SIZE = 24  #: ``Elf64_Rela``
 _SEGMENT = struct.Struct("@IIQQQQQQ")  #: ``Elf64_Phdr``
@@ -105,8 +117,13 @@ class _Process:
         self.iterate = library.dl_iterate_phdr
         self.protect = library.mprotect
         self.protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        # ``dlopen`` and ``dlsym`` are in the C library itself since glibc 2.34.
+        loader = library if hasattr(library, "dlopen") else ctypes.PyDLL("libdl.so.2")
         self.open = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int)(
-            ("dlopen", library)
+            ("dlopen", loader)
+        )
+        self.find = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
+            ("dlsym", loader)
         )
 
 
@@ -115,13 +132,16 @@ def _process() -> _Process:
     return _Process()
 
 
-def load(path: str, flags: int) -> None:
-    """Load a library and what it needs (``dlopen``), to stay; what fails is left to who comes next.
+def load(path: str, flags: int) -> bool:
+    """Load a library and what it needs (``dlopen``), to stay.
 
     Like the interpreter, and unlike ctypes, with the GIL held: the constructors of
     a library's static objects may rely on it.
+
+    Returns:
+        Whether it could be loaded.
     """
-    _process().open(os.fsencode(path), flags)
+    return bool(_process().open(os.fsencode(path), flags))
 
 
 def address_of(function: str) -> int:
@@ -181,13 +201,33 @@ class _Layout:
                     self.entries[tag] = process.word(start + 8).value
                     start += 16
         # glibc adds the base to the addresses in this section, musl does not.
-        for tag in (_DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_JMPREL):
+        for tag in (_DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_JMPREL, _DT_GNU_HASH):
             if tag in self.entries and self.entries[tag] < library.base:
                 self.entries[tag] += library.base
 
     @staticmethod
     def within(address: int, ranges: list[tuple[int, int]]) -> bool:
         return any(start <= address < end for start, end in ranges)
+
+
+def offered(library: Library) -> bool:
+    """Tell whether the whole process may bind to the symbols of a library (``RTLD_GLOBAL``)."""
+    process, layout = _process(), _Layout(library)
+    entries = layout.entries
+    if not {_DT_STRTAB, _DT_SYMTAB, _DT_GNU_HASH} <= entries.keys():
+        return False
+    # The table: the number of buckets, that of the first symbol, the number of words of a
+    # filter, a shift; the filter; and in each bucket the number of a symbol, or zero.
+    table = entries[_DT_GNU_HASH]
+    count, filtering = process.half_word(table).value, process.half_word(table + 8).value
+    buckets = process.string_at(table + 16 + 8 * filtering, 4 * min(count, _SYMBOLS_TRIED))
+    for number in memoryview(buckets).cast("I"):
+        offset = process.half_word(entries[_DT_SYMTAB] + number * _SYMBOL_SIZE).value
+        name = process.string_at(entries[_DT_STRTAB] + offset)
+        found = process.find(None, name) if number else None  # None: RTLD_DEFAULT
+        if found and layout.within(found, layout.loaded):
+            return True
+    return False
 
 
 def redirect(library: Library, functions: Mapping[str, tuple[int, int]]) -> list[Place]:

@@ -103,6 +103,37 @@ def test_names_that_are_private_are_no_conflict(world: World) -> None:
     assert all(map(entered, bubbles))
 
 
+def test_a_library_of_main_that_everybody_binds_to_is_a_conflict_whatever_the_names(
+    world: World,
+) -> None:
+    name = world.name("con")
+    soname = f"lib{name}.so.1"
+    world.install(world.wheel(name, "0", files(name, soname, 0)))
+    bubble = bubble_of(world, name, soname)
+    private = native_files.make_private(bubble.site_packages, bubble.native_files, bubble.id)
+    native = {"private": private.names, "public": private.public, "untouched": {}}
+    with_manifest(bubble, native=native)
+    program = f"""
+        import ctypes, sys, omnipkg_meta as om
+        from omnipkg_meta.errors import NativeConflictError
+        file = {str(world.main / name / soname)!r}
+        ctypes.CDLL(file)
+        if sys.argv[1:]:
+            ctypes.CDLL(file, ctypes.RTLD_GLOBAL)
+        try:
+            with om.use("{name}==1"):
+                refused = None
+        except NativeConflictError as error:
+            refused = error
+        assert bool(refused) == bool(sys.argv[1:]), refused
+        if refused:
+            assert str(refused.other) == file
+            assert refused.soname == "{soname}"
+        """
+    world.run(program)
+    world.run(program, "for everybody")
+
+
 def test_the_cure_for_a_library_without_room_is_a_tool(world: World) -> None:
     name = world.name("con")
     soname = f"lib{name}.so.1"
