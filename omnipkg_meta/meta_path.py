@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 _getframe = sys._getframe
+_item, _iterate = list.__getitem__, list.__iter__
 _bootstrap: Any = importlib._bootstrap
 _FIND_SPEC = _bootstrap._find_spec.__code__
 
@@ -109,7 +110,7 @@ _views: dict[Realm, _View] = {}
 #: ``sys.meta_path`` was bound to since.
 _live: list[Any] = []
 #: Our own finder, while it is in.
-_ours: list[Any] = []
+_ours: Any = None
 _lock = threading.RLock()
 
 
@@ -191,11 +192,11 @@ class DividedMetaPath(RealmMetaPath):
     def __iter__(self) -> Iterator[Any]:
         frame = _getframe().f_back
         if frame is None or frame.f_code is _FIND_SPEC:
-            return list.__iter__(_ours_first(self))
+            return _iterate(_ours_first(self))
         seen = _seen(self, frame)
         if kind_of(frame.f_code.co_filename) in _ASKS_EACH:
             seen = _ours_first(seen)
-        return list.__iter__(seen)
+        return _iterate(seen)
 
     def __radd__(self, other: Any) -> Any:
         # ``[finder] + sys.meta_path``: list's own would read the storage.
@@ -250,19 +251,20 @@ def _made_view(realm: Realm, mains: list[Any]) -> _View:
 
 
 def _ours_first(path: list[Any]) -> list[Any]:
-    mains = list.copy(path)
-    if mains and _has(_ours, mains[0]):
-        return path
-    return [*_ours, *(one for one in mains if not _has(_ours, one))]
+    try:
+        if _item(path, 0) is _ours:
+            return path
+    except IndexError:
+        pass
+    return [_ours, *(one for one in list.copy(path) if one is not _ours)]
 
 
 def _keep_ours(path: Any) -> None:
     """Put our finder back if main's code took it out; where it stands is main's to say."""
     if type(path) in _TYPES:
         with _lock:
-            for one in _ours:
-                if not _has(list.copy(path), one):
-                    list.insert(path, 0, one)
+            if _ours is not None and not _has(list.copy(path), _ours):
+                list.insert(path, 0, _ours)
         _choose_type(path)
 
 
@@ -279,7 +281,7 @@ def of_main() -> list[Any]:
     """Return the finders that main's code sees, without our own."""
     path: Any = sys.meta_path
     finders = list.copy(path) if isinstance(path, list) else list(path)
-    return [one for one in finders if not _has(_ours, one)]
+    return [one for one in finders if one is not _ours]
 
 
 def seen_by(realm: Realm | None) -> list[Any]:
@@ -289,7 +291,7 @@ def seen_by(realm: Realm | None) -> list[Any]:
         return of_main()
     path: Any = sys.meta_path
     view.follow(list.copy(path) if isinstance(path, list) else list(path))
-    return [one for one in list.copy(view.finders) if not _has(_ours, one)]
+    return [one for one in list.copy(view.finders) if one is not _ours]
 
 
 def brought_by(realm: Realm) -> list[Any]:
@@ -319,10 +321,9 @@ def install(finder: object) -> None:
     Raises:
         HookError: this interpreter cannot do it; nothing was changed.
     """
+    global _ours  # noqa: PLW0603
     prove_list(*_TYPES)
-    with _lock:
-        if not _ours:
-            _ours.append(finder)
+    _ours = finder
     keep()
 
 
@@ -335,7 +336,7 @@ def keep() -> None:
     if type(path) in _TYPES or not isinstance(path, list):
         return
     with _lock:
-        if not _ours or type(path) in _TYPES:
+        if _ours is None or type(path) in _TYPES:
             return
         finders = list(path)
         mains = [one for one in finders if home_of(one) in (None, MAIN)]
@@ -356,17 +357,17 @@ def keep() -> None:
 
 def uninstall() -> None:
     """Put each list back: its type, and main's finders without our own."""
+    global _ours  # noqa: PLW0603
     with _lock:
-        ours, lists = list(_ours), [*_live, sys.meta_path]
-        _ours.clear()
+        ours, lists = _ours, [*_live, sys.meta_path]
+        _ours = None
         _live.clear()
         for path in lists:
             if type(path) in _TYPES:
                 set_type(path, list)
             if isinstance(path, list):
-                for one in ours:
-                    while _has(path, one):
-                        del path[_index(path, one)]
+                while _has(path, ours):
+                    del path[_index(path, ours)]
 
 
 def after_fork() -> None:
