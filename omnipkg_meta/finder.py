@@ -19,14 +19,14 @@ from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImpo
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import answering, asking, meta_path, metadata, modules, others, storage
-from omnipkg_meta.activation import CURRENT
+from omnipkg_meta.activation import CURRENT, OVERLAYS
 from omnipkg_meta.answering import realm_for
 from omnipkg_meta.belonging import may_be_taken
 from omnipkg_meta.loaders import load_inside, load_outside
 from omnipkg_meta.locks import without_import_lock
 from omnipkg_meta.namespaces import JOINED
 from omnipkg_meta.native import RealmExtensionLoader
-from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm, bubbles_on_path, loaded, main_path, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,7 +57,9 @@ class RealmFinder:
                 it, and another finder would have answered with a foreign file.
         """
         top = name.partition(".")[0]
-        if top not in CLAIMED and (path is not None or not meta_path.any_brought()):
+        if top not in CLAIMED and (
+            path is not None or not (meta_path.any_brought() or bubbles_on_path())
+        ):
             activation = CURRENT.get()
             if activation is None or top in _TOP_LEVEL_STANDARD:
                 return None
@@ -86,14 +88,15 @@ def _find(
 ) -> ModuleSpec | None:
     realm = realm_for(name, frame)
     if path is None and (realm is None or realm is MAIN):
-        realm = _that_makes_it_up(name, target, frame) or realm
+        realm = _that_brings(name, target, frame) or realm
     if realm is not None and realm is not MAIN:
         return _spec_in_realm(realm, name, path, target)
     if realm is MAIN:
-        return _spec_in_main(name, path, target)
-    if CURRENT.get() is None or name.partition(".")[0] in _TOP_LEVEL_STANDARD:
-        return None
-    spec = others.ask_all(name, path, target)
+        return _spec_in_main(name, path, target, frame)
+    inside = CURRENT.get() is not None and name.partition(".")[0] not in _TOP_LEVEL_STANDARD
+    if path is None and bubbles_on_path():
+        return _beside_bubbles(name, target, frame, outside=inside)
+    spec = others.ask_all(name, path, target) if inside else None
     if spec is not None:
         load_outside(spec)
     return spec
@@ -108,7 +111,7 @@ def _spec_in_realm(
     if realm.adopts:
         return _spec_adopted(realm, name, path, target)
     # A package may have extended its path over main's (``pkgutil.extend_path``).
-    entries = realm.directories if path is None else [one for one in path if _within(one, realm)]
+    entries = path_of(realm) if path is None else [one for one in path if _within(one, realm)]
     spec = _spec_from_hooks(realm, name, entries, target)
     if spec is None:
         spec = PathFinder.find_spec(name, entries, target)
@@ -155,8 +158,7 @@ def _spec_adopted(
 ) -> ModuleSpec | None:
     """Find a module of main that is to be loaded anew on top of a bubble."""
     if path is None:
-        bubbles = _realm_directories()
-        path = [entry for entry in main_path() if entry not in bubbles]
+        path = main_path()
     spec = others.ask_all(name, path, target)
     if spec is None:
         return None
@@ -195,32 +197,89 @@ def _spec_from_hooks(
     return None
 
 
-def _realm_directories() -> set[str]:
-    return {directory for realm in loaded() for directory in realm.directories}
-
-
 def _spec_in_main(
-    name: str, path: Sequence[str] | None, target: ModuleType | None
+    name: str,
+    path: Sequence[str] | None,
+    target: ModuleType | None,
+    frame: FrameType | None = None,
 ) -> ModuleSpec | None:
-    """Find main's module of a claimed name.
-
-    Not in a bubble's directory, even if somebody put one on ``sys.path``: pytest
-    does, to import the tests that a bubble's package ships.
-    """
-    bubbles = _realm_directories()
-    hidden = path is None and not bubbles.isdisjoint(main_path())
+    """Find main's module of a claimed name."""
     package = None
-    if hidden:
-        path = [entry for entry in main_path() if entry not in bubbles]
-    elif path is not None and (space := name.rpartition(".")[0]) in JOINED:
+    if path is None and bubbles_on_path():
+        return _beside_bubbles(name, target, frame, outside=True)
+    if path is not None and (space := name.rpartition(".")[0]) in JOINED:
         package = _package_of_main(space)
         path = package.__path__
     spec = others.ask_all(name, path, target)
     if spec is not None:
         load_outside(spec, package)
-    elif hidden:
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return spec
+
+
+def _beside_bubbles(
+    name: str, target: ModuleType | None, frame: FrameType | None, *, outside: bool
+) -> ModuleSpec | None:
+    """Find a top-level module of main while entries of ``sys.path`` lie in bubbles.
+
+    Code of a bubble puts them there, and pytest does, to import the tests that a
+    bubble's package ships.  Main is not led into the bubble by it.
+
+    Args:
+        name: the module's name.
+        target: as for ``find_spec``.
+        frame: who asks; a scope of its may provide what main has not.  None: no scope counts.
+        outside: whether it is to be loaded with an empty scope stack.
+
+    Raises:
+        ModuleNotFoundError: a bubble has it, and another finder would have answered with that.
+    """
+    hidden = False
+    for finder in meta_path.of_main():
+        spec = others.ask(finder, name, None, target)
+        if spec is not None and _in_a_bubble(spec):
+            hidden = True
+            spec = others.ask(finder, name, main_path(), target)
+        if spec is not None and not _in_a_bubble(spec):
+            if outside:
+                load_outside(spec)
+            return spec
+    if not hidden:
+        return None
+    realm = _in_scope_on_path(name, frame)
+    if realm is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return _spec_in_realm(realm, name, None, target)
+
+
+def _in_a_bubble(spec: ModuleSpec) -> bool:
+    files = _files_of(spec)
+    return any(_within(file, realm) for realm in loaded() for file in files)
+
+
+def _in_scope_on_path(name: str, frame: FrameType | None) -> Realm | None:
+    """Let a realm provide a name that is found on ``sys.path``, but in its bubble only.
+
+    For code of main that is in its scope, or over which it is laid: what is loaded
+    from a bubble's file is that bubble's.
+    """
+    if frame is None or asking.who(frame).home is not None:
+        return None
+    activation = CURRENT.get()
+    realms: list[Realm] = []
+    while activation is not None:
+        realms += activation.realms
+        activation = activation.parent
+    for realm in (*realms, *OVERLAYS[0]):
+        if _is_on_path(name, realm) and may_be_taken(name):
+            storage.provide(realm, name)
+            return realm
+    return None
+
+
+def _is_on_path(name: str, realm: Realm) -> bool:
+    entries = path_of(realm)
+    spec = PathFinder.find_spec(name, entries) if entries != realm.directories else None
+    return spec is not None and spec.has_location
 
 
 def _package_of_main(name: str) -> ModuleType:
@@ -272,15 +331,13 @@ def _files_of(spec: ModuleSpec) -> list[str]:
     return [origin, *locations] if origin else locations
 
 
-def _that_makes_it_up(
-    name: str, target: ModuleType | None, frame: FrameType | None
-) -> Realm | None:
-    """Let a realm provide a top-level name that a finder of its code answers for in it.
+def _that_brings(name: str, target: ModuleType | None, frame: FrameType | None) -> Realm | None:
+    """Let a realm provide a top-level name that its code has brought along, for that code.
 
-    As setuptools' finder does, which stands its own ``distutils`` in the place of
-    the standard library's.
+    By a finder, as setuptools' that stands its own ``distutils`` in the place of the
+    standard library's; or by putting a directory of the bubble on ``sys.path``.
     """
-    if not meta_path.any_brought():
+    if not (meta_path.any_brought() or bubbles_on_path()):
         return None
     home = asking.who(frame).home
     if home is None or home.provider(name) is not None or not may_be_taken(name):
@@ -290,6 +347,9 @@ def _that_makes_it_up(
         if spec is not None and all(_within(file, home) for file in _files_of(spec)):
             storage.provide(home, name)
             return home
+    if name not in _TOP_LEVEL_STANDARD and _is_on_path(name, home):
+        storage.provide(home, name)
+        return home
     return None
 
 

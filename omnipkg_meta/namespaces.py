@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import declared, others
 from omnipkg_meta.layout import declares_namespace
-from omnipkg_meta.realm import MAIN, Realm, loaded, main_path
+from omnipkg_meta.realm import MAIN, Realm, main_path
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -136,8 +136,7 @@ def _find(name: str, path: tuple[str, ...]) -> ModuleSpec | None:
         if where is None:
             return None
     else:
-        bubbles = {directory for realm in loaded() for directory in realm.directories}
-        where = [entry for entry in path if entry not in bubbles]
+        where = list(path)
     # Not ``find_spec``: it makes a ``_NamespacePath``, which takes it for granted
     # that the parent package is loaded.
     spec: ModuleSpec | None = PathFinder._get_spec(name, where)  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ import sys
 import threading
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from omnipkg_meta.errors import PathFileWarning, SharedModuleWarning
 from omnipkg_meta.layout import SearchPath, modules_in, portions, search_path
@@ -33,9 +33,11 @@ __all__ = [
     "Realm",
     "adopting",
     "after_fork",
+    "bubbles_on_path",
     "loaded",
     "main_path",
     "normalize",
+    "path_of",
     "realm_of",
     "realm_of_file",
 ]
@@ -100,7 +102,9 @@ class Realm:
     ) -> None:
         self.bubble = bubble
         self.directories = list(directories)
-        self.prefix = tuple(os.path.join(directory, "") for directory in self.directories)
+        # Also as code of the bubble names itself that asks for the real path of its file.
+        paths = dict.fromkeys((*self.directories, *map(os.path.realpath, self.directories)))
+        self.prefix = tuple(os.path.join(directory, "") for directory in paths)
         self.import_names = import_names
         self.provided = frozenset(import_names)
         self.portions = portions(self.directories, self.provided)
@@ -155,10 +159,72 @@ def after_fork() -> None:
     _lock = threading.RLock()
 
 
+class _SearchPath(NamedTuple):
+    """``sys.path``, sorted by whose its entries are.
+
+    Attributes:
+        entries: as it was.
+        realms: how many realms there were.
+        mains: the entries of main; without what is no text, which ``PathFinder`` passes over.
+        inside: realms to entries that lie in their bubbles; those that stand before
+            something of main's, and those that stand after all of it.
+    """
+
+    entries: list[object]
+    realms: int
+    mains: list[str]
+    inside: dict[Realm, tuple[list[str], list[str]]]
+
+
+_search_path = _SearchPath([], 0, [], {})
+
+
+def _sorted_path() -> _SearchPath:
+    global _search_path  # noqa: PLW0603
+    entries: list[object] = sys.path  # type: ignore[assignment]
+    known = _search_path
+    # Mostly the very same strings: a few nanoseconds each.
+    if entries != known.entries or len(_realms) != known.realms:
+        _search_path = known = _sort_path([*entries], loaded())
+    return known
+
+
+def _sort_path(entries: list[object], realms: list[Realm]) -> _SearchPath:
+    mains: list[str] = []
+    inside: dict[Realm, tuple[list[str], list[str]]] = {}
+    for entry in reversed(entries):
+        if not isinstance(entry, str):
+            continue
+        whole = os.path.join(entry, "")
+        realm = next((realm for realm in realms if whole.startswith(realm.prefix)), None)
+        if realm is None:
+            mains.insert(0, entry)
+        else:
+            inside.setdefault(realm, ([], []))[not mains].insert(0, entry)
+    return _SearchPath(entries, len(realms), mains, inside)
+
+
 def main_path() -> list[str]:
-    """Return ``sys.path`` without what is no text there, which ``PathFinder`` passes over too."""
-    entries: list[object] = [*sys.path]
-    return [entry for entry in entries if isinstance(entry, str)]
+    """Return the entries of ``sys.path`` where main's modules are found.
+
+    Those that lie in the bubble of a realm are not among them, whoever put them there.
+    """
+    return list(_sorted_path().mains)
+
+
+def bubbles_on_path() -> bool:
+    """Tell whether ``sys.path`` has an entry that lies in the bubble of a realm."""
+    return bool(_sorted_path().inside)
+
+
+def path_of(realm: Realm) -> list[str]:
+    """Return where a realm's top-level modules are found, in order.
+
+    In its directories; and in whatever of ``sys.path`` lies in its bubble, as cv2 puts
+    its own package there: before them, unless it stands at the very end.
+    """
+    before, after = _sorted_path().inside.get(realm, ((), ()))
+    return list(dict.fromkeys((*before, *realm.directories, *after)))
 
 
 def loaded() -> list[Realm]:

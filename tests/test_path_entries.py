@@ -1,0 +1,201 @@
+"""Entries of ``sys.path`` that lie in a bubble: for that bubble's code, and never for main's."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.worlds import world_fixture  # noqa: F401  # a fixture
+
+if TYPE_CHECKING:
+    from tests.worlds import World
+
+#: As cv2 does: its own directory goes on ``sys.path``, where a module of the package's
+#: own name is found, and a mark on ``sys`` says that this is under way.
+ITSELF = {
+    "cv2/__init__.py": """
+        import copy, importlib, os, sys
+        before = copy.copy(sys.path)
+        if hasattr(sys, "OpenCV_LOADER"):
+            raise ImportError("recursion is detected")
+        sys.OpenCV_LOADER = True
+        sys.path.insert(1, os.path.dirname(os.path.realpath(__file__)))
+        package = sys.modules.pop("cv2")
+        native = importlib.import_module("cv2")
+        sys.modules["cv2"] = package
+        version = native.version
+        sys.path = before
+        del sys.OpenCV_LOADER
+        """,
+    "cv2/cv2.py": "import cv2_meets\ncv2_meets.wait()\nversion = 'VERSION'\n",
+}
+
+
+@pytest.mark.parametrize("way", ["threads", "turns"])
+def test_a_package_that_finds_itself_again_in_its_own_directory_on_the_path(
+    world: World, way: str
+) -> None:
+    world.versions("cv2", "1.0", "2.0", main="0.5", files=ITSELF)
+    world.module(
+        "cv2_meets",
+        """
+        import threading, sys
+        both = threading.Event()
+
+        def wait():
+            # Within the load: long enough for another copy to look at the mark.
+            both.wait(0.2)
+        """,
+    )
+    world.run(
+        """
+        import sys, threading, omnipkg_meta as om
+        path = list(sys.path)
+        found = {}
+
+        def load(source, version):
+            with om.use(source):
+                import cv2
+                assert sys.modules["cv2"] is cv2
+                found[version] = (cv2.version, cv2.__path__ is not None)
+
+        sources = [(om.main, "0.5"), ("cv2==1.0", "1.0"), ("cv2==2.0", "2.0")]
+        threads = [threading.Thread(target=load, args=one) for one in sources]
+        for thread in threads:
+            thread.start()
+            if "WAY" == "turns":
+                thread.join()
+        for thread in threads:
+            thread.join()
+        assert found == {version: (version, True) for _, version in sources}, found
+        assert sys.path == path
+        """.replace("WAY", way)
+    )
+
+
+#: A package that ships a copy of what it needs, and puts that on the path.
+VENDORS = {
+    "pkg/__init__.py": """
+        import os, sys
+        sys.path.PLACE
+        import vendored, vendored.sub
+        assert vendored.version == vendored.sub.version == "VERSION"
+        version = vendored.version
+
+        def again():
+            import vendored.late
+            return vendored.late.version
+        """,
+    **{
+        f"pkg/_vendor/vendored/{label}.py": "version = 'VERSION'\n"
+        for label in ("__init__", "sub", "late")
+    },
+    "pkg/_vendor/both.py": "version = 'VERSION'\n",
+    "pkg/_vendor/getopt.py": "version = 'VERSION'\n",
+}
+DIRECTORY = "os.path.join(os.path.dirname(__file__), '_vendor')"
+
+
+@pytest.mark.parametrize("place", [f"insert(0, {DIRECTORY})", f"append({DIRECTORY})"])
+def test_what_a_bubbles_code_finds_in_its_own_directory_on_the_path_is_its_own(
+    world: World, place: str
+) -> None:
+    files = {path: text.replace("PLACE", place) for path, text in VENDORS.items()}
+    world.versions("pkg", "1.0", "2.0", files=files)
+    world.module("both", "version = 'main'\n")
+    world.run(
+        """
+        import importlib.util, sys, omnipkg_meta as om
+        versions = {v: om.load(f"pkg=={v}") for v in ("1.0", "2.0")}
+        for version, pkg in versions.items():
+            assert pkg.version == pkg.again() == version
+            with om.use(f"pkg=={version}"):
+                import vendored
+                assert vendored.version == version  # loaded from its file, so its module
+                assert vendored.__bubble__ is pkg.__bubble__
+                del vendored
+        assert "vendored" not in sys.modules
+        for statement in ("import vendored", "import vendored.late"):
+            try:
+                exec(statement)
+            except ModuleNotFoundError as error:
+                assert error.name == "vendored"
+            else:
+                raise SystemExit("main was led into a bubble")
+        import both, getopt
+        assert both.version == "main" and hasattr(getopt, "gnu_getopt")
+        """
+    )
+
+
+def test_code_of_main_in_a_scope_loads_from_a_directory_of_the_bubble_into_the_bubble(
+    world: World,
+) -> None:
+    # As pytest does with the tests that a package ships, whose directory is no package.
+    files = {
+        "pkg/__init__.py": "version = 'VERSION'\n",
+        "pkg/tests/test_it.py": "import pkg, helper\nfound = pkg.version, helper.version\n",
+        "pkg/tests/helper.py": "version = 'VERSION'\n",
+        "pkg/tests/mine.py": "raise AssertionError\n",
+    }
+    world.versions("pkg", "1.0", "2.0", main="0.5", files=files)
+    world.module("mine", "")
+    world.run(
+        """
+        import importlib, importlib.util, os, sys, omnipkg_meta as om
+        for version in ("1.0", "2.0"):
+            with om.use(f"pkg=={version}"):
+                import pkg
+                sys.path.insert(0, os.path.join(os.path.dirname(pkg.__file__), "tests"))
+                module = importlib.import_module("test_it")
+                assert module.found == (version, version), module.found
+                assert sys.modules["test_it"] is module and module.__bubble__ is pkg.__bubble__
+                import mine
+                assert "no_such" not in sys.modules
+                assert importlib.util.find_spec("no_such") is None
+                sys.path.pop(0)
+        for name in ("test_it", "helper"):
+            assert name not in sys.modules
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError:
+                pass
+            else:
+                raise SystemExit(name)
+        """
+    )
+
+
+def test_a_bubble_that_is_laid_over_main_shows_main_what_its_code_put_on_the_path(
+    world: World,
+) -> None:
+    text = f"import os, sys\nsys.path.insert(0, {DIRECTORY})\n"
+    files = {"pkg/__init__.py": text, "pkg/_vendor/vendored.py": "version = 'VERSION'\n"}
+    world.versions("pkg", "1.0", files=files)
+    world.run(
+        """
+        import omnipkg_meta as om
+        om.activate("pkg==1.0")
+        import pkg, vendored
+        assert vendored.version == "1.0" and vendored.__bubble__ is pkg.__bubble__
+        """
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_a_store_that_is_reached_by_a_link_has_the_same_entries(world: World) -> None:
+    world.versions("cv2", "1.0", files=ITSELF)
+    world.module("cv2_meets", "def wait(): pass")
+    store = world.path / "store"
+    store.rename(world.path / "elsewhere")
+    store.symlink_to(world.path / "elsewhere")
+    world.run(
+        """
+        import omnipkg_meta as om
+        with om.use("cv2==1.0"):
+            import cv2
+            assert cv2.version == "1.0" and cv2.native.__bubble__ is cv2.__bubble__
+        """
+    )
