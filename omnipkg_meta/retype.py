@@ -58,6 +58,15 @@ def set_type(target: Any, new: type) -> None:
         ctypes.pythonapi.Py_DecRef(ctypes.py_object(old))
 
 
+def _layout(of: type) -> tuple[int, int, int]:
+    """Return what says how the instances of a type lie in memory.
+
+    From Python 3.12 on, a ``__dict__`` and weak references lie before the object header
+    (``Py_TPFLAGS_MANAGED_DICT``), so that the size alone does not tell.
+    """
+    return of.__basicsize__, of.__dictoffset__, of.__weakrefoffset__
+
+
 def prove(*types: type[dict[Any, Any]]) -> None:
     """Show, on a dict of no importance, that the change has the effect that is relied on.
 
@@ -67,7 +76,7 @@ def prove(*types: type[dict[Any, Any]]) -> None:
     Raises:
         HookError: it has not, or one of the types has a layout of its own.
     """
-    if any(one.__basicsize__ != dict.__basicsize__ for one in types):
+    if any(_layout(one) != _layout(dict) for one in types):
         raise HookError(
             "The type of sys.modules cannot be changed: a dict subclass has a layout of its own."
         )
@@ -98,7 +107,7 @@ def prove_list(*types: type[list[Any]]) -> None:
     Raises:
         HookError: it has not, or one of the types has a layout of its own.
     """
-    if any(one.__basicsize__ != list.__basicsize__ for one in types):
+    if any(_layout(one) != _layout(list) for one in types):
         raise HookError(
             "The type of sys.meta_path cannot be changed: a list subclass has a layout of its own."
         )
