@@ -45,6 +45,9 @@ _SETUPS["home"] = _SETUPS["hooked"] + (
     "ask = inside.__dict__['ask']\nassert '13.5.3' in ask().__file__\n"
 )
 _SETUPS["plain-home"] = _SETUPS["plain"] + "\ndef ask():\n    import rich\n    return rich\n"
+_SETUPS["bound"] = _SETUPS["hooked"] + (
+    "\ndef function(): return 1\nbound = om.bind(function, 'rich==13.5.3')\nassert bound() == 1\n"
+)
 _SETUPS["context"] = (
     "from contextvars import ContextVar\nvariable = ContextVar('v', default=None)\n"
     "class Scope:\n"
@@ -99,6 +102,13 @@ _MEASURES = (
         "with scope: pass",
         ("context", "with scope: pass"),
         4,
+    ),
+    Measure(
+        "calling a bound function, beside calling the function",
+        "bound",
+        "bound()",
+        ("bound", "function()"),
+        None,
     ),
     Measure(
         "use(...), entering and leaving",

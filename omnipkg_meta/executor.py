@@ -161,7 +161,7 @@ def _check(executor: object) -> None:
     if interpreters is not None and isinstance(executor, interpreters.InterpreterPoolExecutor):
         raise BindError(
             "an InterpreterPoolExecutor cannot carry a scope",
-            cause="a subinterpreter has modules of its own, and the hooks do not reach it",
+            cause="a subinterpreter has modules of its own, out of reach of this one's hooks",
             tip="use ThreadPoolExecutor or ProcessPoolExecutor",
         )
 
