@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.realm import Realm
 
-__all__ = ["CURRENT", "OVERLAYS", "PINS", "Activation", "without"]
+__all__ = ["CURRENT", "OVERLAYS", "PINS", "UNPICKLING", "Activation", "without"]
 
 
 class Activation:
@@ -55,6 +55,10 @@ class Activation:
 
 #: The innermost activation of the current context, or None.
 CURRENT: ContextVar[Activation | None] = ContextVar("omnipkg_meta.activation", default=None)
+
+#: The owner of the entry that stands, above that of a scope and without realms of its own,
+#: for the loading of a pickle that was made in that scope, in another process perhaps.
+UNPICKLING = object()
 
 #: Realms laid over main for the whole process (``activate``), the newest first.
 #: Replaced, never changed in place: readers take no lock.

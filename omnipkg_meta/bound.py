@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from omnipkg_meta import scope
 from omnipkg_meta.errors import BindError
-from omnipkg_meta.passage import Parcel, modules_of_main
+from omnipkg_meta.passage import Parcel
 from omnipkg_meta.realm import CLAIMED
 from omnipkg_meta.scope import Scope
 
@@ -97,16 +97,28 @@ class Bound(Generic[_P, _R]):
         function: object = self._function
         if isinstance(function, FunctionType) and _gave_its_name(function):
             function = _Original(function)
-        modules = modules_of_main(self._function)
-        return Parcel.pack(function, self._scope, what=self._name, modules=modules)
+        return Parcel.pack(function, self._scope, what=self._name)
 
-    def _first(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Open what was sent, and run the function as a pool may need it."""
+    def _open(self) -> None:
+        """Open what was sent; the function runs as a pool may need it."""
         if (parcel := self._parcel) is not None:
             self._bind(parcel.open(), parcel.passage.scope())
             self._parcel = None
             self._call = functools.partial(_deliver, self, self._call)
+
+    def _first(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Open what was sent, and run it."""
+        self._open()
         return self._call(*args, **kwargs)
+
+    async def _first_awaited(self, *args: Any, **kwargs: Any) -> Any:
+        """Open a coroutine function; where a bubble has to be built, asyncio's loop goes on."""
+        if (parcel := self._parcel) is not None and "asyncio" in sys.modules:
+            asyncio = sys.modules["asyncio"]
+            if asyncio._get_running_loop() is not None:
+                await asyncio.to_thread(parcel.passage.scope)
+        self._open()
+        return await self._call(*args, **kwargs)  # type: ignore[misc]  # it is a coroutine function
 
 
 def bind(
@@ -215,7 +227,7 @@ def _arrive(parcel: Parcel, name: str, asynchronous: bool) -> Bound[Any, Any]:
     bound: Bound[Any, Any] = Bound.__new__(Bound)
     bound._parcel = parcel
     bound._name = name
-    bound._call = bound._first
+    bound._call = bound._first_awaited if asynchronous else bound._first
     bound._mark(asynchronous=asynchronous)
     return bound
 

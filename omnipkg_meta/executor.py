@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 from omnipkg_meta import scope
 from omnipkg_meta.bound import run_in, scope_of
 from omnipkg_meta.errors import BindError
-from omnipkg_meta.passage import Parcel, dumps, loads, modules_of_main
+from omnipkg_meta.passage import Parcel, dumps, loads
 from omnipkg_meta.sources import main
 
 if TYPE_CHECKING:
@@ -266,8 +266,7 @@ class Errand:
     def __reduce__(self) -> tuple[Any, ...]:
         things = (self._function, self._args, self._kwargs)
         what = f"a call of {getattr(self._function, '__qualname__', self._function)!r}"
-        modules = modules_of_main(self._function, *self._args, *self._kwargs.values())
-        return SentErrand, (Parcel.pack(things, self._scope, what=what, modules=modules),)
+        return SentErrand, (Parcel.pack(things, self._scope, what=what),)
 
 
 class SentErrand:

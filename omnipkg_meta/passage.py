@@ -8,17 +8,17 @@ its scope.  Must not know what the objects are for, nor who carries them.
 from __future__ import annotations
 
 import builtins
-import importlib
 import os
 import pickle
 import sys
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omnipkg_meta import config, scope
+from omnipkg_meta.activation import CURRENT, UNPICKLING, Activation
 from omnipkg_meta.errors import BindError, BubbleInvalidError, BubbleNotFoundError
 from omnipkg_meta.sources import main
 from omnipkg_meta.store.bubble import Bubble
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.scope import Scope
 
-__all__ = ["Parcel", "Passage", "dumps", "loads", "modules_of_main"]
+__all__ = ["Parcel", "Passage", "dumps", "loads"]
 
 _T = TypeVar("_T")
 
@@ -176,36 +176,28 @@ class Parcel:
     Attributes:
         passage: the scope.
         data: the pickle.
-        modules: the modules of main that are imported before the scope is entered.
     """
 
     passage: Passage
     data: bytes
-    modules: tuple[str, ...]
 
     @classmethod
-    def pack(cls, thing: object, sent: Scope, *, what: str, modules: tuple[str, ...]) -> Parcel:
+    def pack(cls, thing: object, sent: Scope, *, what: str) -> Parcel:
         """Pickle an object inside a scope.
 
         Args:
             thing: the object.
             sent: the scope.
             what: what to call the object.
-            modules: as :func:`modules_of_main` gives them.
 
         Raises:
             BindError: the object cannot be pickled.
         """
-        return cls(Passage.of(sent), dumps(thing, sent, what=what), modules)
+        return cls(Passage.of(sent), dumps(thing, sent, what=what))
 
     def open(self) -> Any:
         """Unpickle the object inside its scope, which is found or made first."""
-        received = self.passage.scope()
-        if self.modules:
-            with scope.use(main):
-                for name in self.modules:
-                    importlib.import_module(name)
-        return loads(self.data, received)
+        return loads(self.data, self.passage.scope())
 
 
 def dumps(thing: object, inside: Scope, *, what: str) -> bytes:
@@ -232,7 +224,14 @@ def dumps(thing: object, inside: Scope, *, what: str) -> bytes:
 def loads(data: bytes, inside: Scope) -> Any:
     """Unpickle an object inside a scope."""
     with inside:
-        return _as_the_user(pickle.loads, data)
+        top = CURRENT.get()
+        # Modules of main are imported now that were there long before at the sender. They are
+        # bound to main as they were there, so it is no surprise.
+        CURRENT.set(Activation(UNPICKLING, (), top))
+        try:
+            return _as_the_user(pickle.loads, data)
+        finally:
+            CURRENT.set(top)
 
 
 def _call(function: Callable[..., _T], *arguments: object) -> _T:
@@ -247,22 +246,3 @@ _as_the_user: Callable[..., Any] = FunctionType(
     _call.__code__.replace(co_filename="<pickle of a scope>"),
     {"__name__": "<pickle of a scope>", "__builtins__": builtins},
 )
-
-
-def modules_of_main(*things: object) -> tuple[str, ...]:
-    """Return the modules of main in which functions stand, of all that is given.
-
-    At the sender they were imported before the scope was entered.  The receiver does
-    the same, or they would be imported while a pickle is loaded, inside the scope.
-    """
-    found: dict[str, None] = {}
-    pending = list(things)
-    while pending:
-        thing = pending.pop()
-        if isinstance(thing, partial):
-            pending += [thing.func, *thing.args, *thing.keywords.values()]
-        elif isinstance(thing, MethodType):
-            pending.append(thing.__func__)
-        elif isinstance(thing, FunctionType) and "__realm__" not in thing.__globals__:
-            found[thing.__module__] = None
-    return tuple(name for name in found if name not in ("__main__", "__mp_main__"))

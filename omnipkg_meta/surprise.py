@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from omnipkg_meta.activation import CURRENT
+from omnipkg_meta.activation import CURRENT, UNPICKLING
 from omnipkg_meta.errors import MainModuleWarning
 from omnipkg_meta.namespaces import holder
 from omnipkg_meta.realm import MAIN
@@ -29,6 +29,8 @@ def warn(name: str, asker: Asker) -> None:
     """
     activation = CURRENT.get()
     if activation is None or activation.hidden is None or asker.frame is None:
+        return
+    if activation.hidden.owner is UNPICKLING:
         return
     top = name.partition(".")[0]
     realm = in_scope(top, activation.hidden)

@@ -351,6 +351,51 @@ def test_a_missing_bubble_is_built_from_its_lock_once_for_all_threads(
     assert names(world.path / "other" / tag) == [bubble.id]
 
 
+def test_a_loop_goes_on_while_the_bubble_of_a_coroutine_function_is_built(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = pickle.dumps(om.bind(looks_later, f"{name}==1.0", install=True))
+    monkeypatch.setenv("OMNIPKG_META_STORE", str(world.path / "other"))
+    building, going_on = threading.Event(), threading.Event()
+    inner = build._install_checked
+
+    def slow(*arguments: Any) -> Any:
+        building.set()
+        assert going_on.wait(60), "the loop waits for the build"
+        return inner(*arguments)
+
+    monkeypatch.setattr(build, "_install_checked", slow)
+
+    async def go_on() -> None:
+        while not building.is_set():  # noqa: ASYNC110  # set by a thread
+            await asyncio.sleep(0.01)
+        going_on.set()
+
+    async def both() -> str:
+        other = asyncio.create_task(go_on())
+        version: str = await pickle.loads(data)(name)
+        await other
+        return version
+
+    assert asyncio.run(both()) == "1.0"
+
+
+def test_modules_of_main_that_a_payload_brings_in_are_mains_and_no_surprise(
+    world: World, name: str
+) -> None:
+    mine = world.name("mine")
+    text = f"import {name}\nclass Setting:\n    saw = {name}.__version__\n"
+    world.module(mine, text)
+    setting = __import__(mine).Setting()
+    bound = om.bind(functools.partial(type, setting), f"{name}==1.0")
+    data = pickle.dumps(bound)
+    del sys.modules[mine]  # as in a process that has not imported it
+    kind = pickle.loads(data)()  # a MainModuleWarning would be an error here
+    assert kind.saw == "0.5"
+    assert kind is __import__(mine).Setting
+    assert kind is not type(setting)
+
+
 def test_a_bubble_that_was_given_is_taken_from_where_it_is_or_from_the_store(
     world: World, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
