@@ -201,20 +201,19 @@ def _see_who_offers(bubble: Bubble) -> None:
     if bubble.libraries is None or not bubble.libraries.private or not relink.possible():
         return
     mine = {Path(path).name: bubble.site_packages / path for path in bubble.native_files}
-    bubbles = tuple(f"{path}{os.sep}" for path in (bubble.path, *(path for path, _ in _admitted)))
-    for library in relink.libraries(()):
-        name = Path(library.path).name
-        if name not in bubble.libraries.private or library.path.startswith(bubbles):
+    for file in _mapped(bubble.path):
+        if file.name not in bubble.libraries.private or file.name not in mine:
             continue
-        if name in mine and relink.offered(library):
+        library = relink.loaded(str(file))
+        if library is not None and relink.offered(library):
             raise NativeConflictError(
                 f"the bubble {bubble.path.name} cannot be used in this process: "
-                f"its {name} would call functions of another one",
-                cause=f"{library.path} was opened for the whole process (RTLD_GLOBAL)",
+                f"its {file.name} would call functions of another one",
+                cause=f"{file} was opened for the whole process (RTLD_GLOBAL)",
                 tip="import the package within the scope first, then in main",
-                soname=name,
-                library=mine[name],
-                other=Path(library.path),
+                soname=file.name,
+                library=mine[file.name],
+                other=file,
             )
 
 
@@ -222,19 +221,27 @@ def _in_the_process(new: Path) -> Iterator[tuple[str, Path]]:
     """Yield name and file of each library in the process, but for those of a bubble."""
     from omnipkg_meta.store import elf
 
+    for file in _mapped(new):
+        try:
+            soname, _ = elf.names(file)
+        except (elf.ElfError, OSError):
+            soname = None  # deleted meanwhile, perhaps
+        yield soname or file.name.removesuffix(" (deleted)"), file
+
+
+def _mapped(new: Path) -> list[Path]:
+    """Return the files of the libraries in the process, but for those of bubbles."""
     bubbles = tuple(f"{path}{os.sep}" for path in (new, *(path for path, _ in _admitted)))
     try:
         text = _MAPS.read_text("utf-8", "surrogateescape")
     except OSError:
-        return  # no /proc here
+        return []  # no /proc here
     mapped = {line.split(maxsplit=5)[-1] for line in text.splitlines() if "/" in line}
-    for file in map(Path, sorted(mapped)):
-        if ".so" in file.name and not str(file).startswith(bubbles):
-            try:
-                soname, _ = elf.names(file)
-            except (elf.ElfError, OSError):
-                soname = None  # deleted meanwhile, perhaps
-            yield soname or file.name.removesuffix(" (deleted)"), file
+    return [
+        Path(one)
+        for one in sorted(mapped)
+        if ".so" in Path(one).name and not one.startswith(bubbles)
+    ]
 
 
 def _in_main(names: Iterable[str]) -> Iterator[tuple[str, Path]]:

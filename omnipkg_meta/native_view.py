@@ -31,13 +31,16 @@ import os
 import sys
 import threading
 from functools import partial
+from importlib.machinery import EXTENSION_SUFFIXES
 from itertools import takewhile
 from operator import ne
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import modules, relink, storage, symbols
+from omnipkg_meta import relink, storage, symbols
 from omnipkg_meta.answering import decision
 from omnipkg_meta.asking import Asker
+from omnipkg_meta.belonging import Entry
+from omnipkg_meta.modules import put
 from omnipkg_meta.realm import MAIN, Realm, loaded, main_path, realm_of_file
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ _GET_MODULES, _GET_OBJECT = "PyImport_GetModuleDict", "PySys_GetObject"
 _GET_THREADS = "PyThreadState_GetDict"
 
 _NOTHING = object()
+_SUFFIXES = tuple(EXTENSION_SUFFIXES)
 _STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 _STANDARD = frozenset({_STANDARD_LIBRARY, os.path.join(_STANDARD_LIBRARY, "lib-dynload")})
 
@@ -191,7 +195,7 @@ class NativeModules(dict):  # type: ignore[type-arg]
             if storage.installed():
                 storage.take_for(None if self._home is MAIN else self._home, name, module)
             # What is replaced dies without the lock of the storage.
-            replaced = self._apply(modules.put, name, module)  # noqa: F841
+            replaced = self._apply(put, name, module)  # noqa: F841
             self._show(name, module)
 
     def __delitem__(self, name: Any) -> None:
@@ -272,9 +276,10 @@ def _thread_dict(home: Realm) -> Callable[[], int]:
 
 _lock = threading.RLock()
 _answers: dict[Realm, _Answers] = {}
-_places: list[relink.Place] = []
-#: Where the libraries lie that were looked at; the interpreter closes none.
-_seen: set[int] = set()
+#: Where a library lies, and what was changed in it; the interpreter closes none.
+_places: dict[int, list[relink.Place]] = {}
+#: The names of libraries that were looked at.
+_seen: set[str] = set()
 _active = False
 
 
@@ -283,7 +288,15 @@ def install() -> None:
     global _active  # noqa: PLW0603
     with _lock:
         _active = relink.possible()
-        _look()
+        if not _active:
+            return
+        before = list(_seen)  # the hooks may have been in already
+        _seen.clear()
+        # The storage itself: no name is claimed yet, or main's are in its table.
+        modules = [*dict.values(sys.modules), *MAIN.modules.values()]
+        files = [Entry.of(module).file or "" for module in modules]
+        for file in [*before, *(file for file in files if file.endswith(_SUFFIXES))]:
+            _look(file)
 
 
 def uninstall() -> None:
@@ -291,9 +304,9 @@ def uninstall() -> None:
     global _active  # noqa: PLW0603
     with _lock:
         _active = False
-        relink.restore(_places)
+        for places in _places.values():
+            relink.restore(places)
         _places.clear()
-        _seen.clear()
         for answers in _answers.values():
             # Native code may have kept the table: what it writes goes to ``sys.modules``.
             answers.modules.refresh()
@@ -313,7 +326,7 @@ def watch(file: str, realm: Realm) -> None:
         return
     with _lock:
         symbols.load(file, realm)
-        _look()
+        _look(file)
 
 
 def settle(realm: Realm) -> None:
@@ -323,17 +336,21 @@ def settle(realm: Realm) -> None:
         answers.modules.settle()
 
 
-def _look() -> None:
-    """See to the libraries that have come since the last time."""
-    if not _active:
-        return
+def _look(file: str) -> None:
+    """See to a library, and to those that it needs."""
     prefixes = tuple(os.path.join(one, "") for one in main_path() if one and one not in _STANDARD)
-    for library in relink.libraries(_seen):
-        _seen.add(library.base)
+    names = [file]
+    while names:
+        name = names.pop()
+        library = None if name in _seen else relink.loaded(name)
+        _seen.add(name)
+        if library is None or library.base in _places:
+            continue
         home = realm_of_file(library.path)
         if home is MAIN and not library.path.startswith(prefixes):
             continue  # the system's, or the interpreter's own
         answers = _answers.get(home)
         if answers is None:
             answers = _answers[home] = _Answers(home)
-        _places.extend(relink.redirect(library, answers.functions))
+        _places[library.base] = relink.redirect(library, answers.functions)
+        names += relink.needed(library)

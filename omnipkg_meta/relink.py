@@ -12,7 +12,10 @@ the library itself).  The undo is to write the old value back (:func:`restore`).
 
 ELF on 64-bit machines; elsewhere :func:`possible` says no, and nothing is ever changed.
 
-Sources: the System V ABI, chapters 4 and 5; ``elf.h``; ``dl_iterate_phdr(3)``.
+Libraries are asked for by name, one by one: ``dl_iterate_phdr`` would call back while it
+holds the loader's lock, and Python may hand the interpreter to a thread that waits for it.
+
+Sources: the System V ABI, chapters 4 and 5; ``elf.h``; ``link.h``; ``dlinfo(3)``.
 This file knows nothing of Python modules, nor of bubbles.
 """
 
@@ -25,14 +28,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "Library",
     "Place",
     "address_of",
-    "libraries",
     "load",
+    "loaded",
+    "needed",
     "offered",
     "possible",
     "redirect",
@@ -41,28 +45,33 @@ __all__ = [
 
 _PT_LOAD, _PT_DYNAMIC, _PT_GNU_RELRO = 1, 2, 0x6474E552
 _PF_W = 2
-_DT_NULL, _DT_PLTRELSZ, _DT_STRTAB, _DT_SYMTAB, _DT_RELA = 0, 2, 5, 6, 7
-_DT_RELASZ, _DT_STRSZ, _DT_JMPREL = 8, 10, 23
+_RTLD_DI_LINKMAP = 2
+_DT_NULL, _DT_NEEDED, _DT_PLTRELSZ, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_RELA = 0, 1, 2, 4, 5, 6, 7
+_DT_RELASZ, _DT_JMPREL = 8, 23
 _DT_GNU_HASH, _DT_RELACOUNT = 0x6FFFFEF5, 0x6FFFFFF9
+_ADDRESSES = (_DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_JMPREL, _DT_GNU_HASH)
 _SYMBOLS_TRIED = 64
 _SYMBOL_SIZE = 24  #: ``Elf64_Sym``
-_RELOCATION_SIZE = 24  #: ``Elf64_Rela``
+_RELOCATION = struct.Struct("@QQq")  #: ``Elf64_Rela``
 _SEGMENT = struct.Struct("@IIQQQQQQ")  #: ``Elf64_Phdr``
+#: ``Elf64_Ehdr``: what it begins with, where the program headers are, their size and number.
+_HEADER = struct.Struct("@4s28xQ14xHH")
+_MAGIC = b"\x7fELF"
 _PROT_READ, _PROT_WRITE = 1, 2
 
 
 class Library(NamedTuple):
-    """A shared library in this process.
+    """A shared library in this process (``struct link_map``).
 
     Attributes:
-        path: its file, as the loader knows it.
         base: what is added to the addresses in the file.
-        segments: where its program headers are, and how many.
+        path: its file, as the loader knows it.
+        dynamic: where its dynamic section is.
     """
 
-    path: str
     base: int
-    segments: tuple[int, int]
+    path: str
+    dynamic: int
 
 
 class Place(NamedTuple):
@@ -87,44 +96,35 @@ def possible() -> bool:
 
 
 class _Process:
-    """The functions of the C library that are needed; each is called with the GIL held.
-
-    A thread that waited for it within ``dl_iterate_phdr`` would hold the loader's lock.
-    """
+    """The functions of the C library that are needed; each is called with the GIL held."""
 
     def __init__(self) -> None:
         import ctypes  # not before hooks go in: importing this package loads no ctypes
 
-        class Info(ctypes.Structure):
-            """``struct dl_phdr_info``, as far as it is the same everywhere."""
+        class LinkMap(ctypes.Structure):
+            """``struct link_map``, as far as it is the same everywhere."""
 
             _fields_ = (
                 ("base", ctypes.c_void_p),
-                ("name", ctypes.c_char_p),
-                ("segments", ctypes.c_void_p),
-                ("count", ctypes.c_uint16),
+                ("path", ctypes.c_char_p),
+                ("dynamic", ctypes.c_void_p),
             )
 
-        self.info = Info
-        self.pointer = ctypes.c_void_p
+        self.link_map = ctypes.POINTER(LinkMap)
+        self.reference = ctypes.byref
         self.string_at = ctypes.string_at
         self.word = ctypes.c_uint64.from_address
         self.half_word = ctypes.c_uint32.from_address
         library = ctypes.PyDLL(None)
-        self.visitor = ctypes.PYFUNCTYPE(
-            ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p
-        )
-        self.iterate = library.dl_iterate_phdr
         self.protect = library.mprotect
         self.protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        # ``dlopen`` and ``dlsym`` are in the C library itself since glibc 2.34.
-        loader = library if hasattr(library, "dlopen") else ctypes.PyDLL("libdl.so.2")
-        self.open = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int)(
-            ("dlopen", loader)
-        )
-        self.find = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
-            ("dlsym", loader)
-        )
+        # Those of the loader are in the C library itself since glibc 2.34.
+        loader = library if hasattr(library, "dlinfo") else ctypes.PyDLL("libdl.so.2")
+        pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+        prototype = ctypes.PYFUNCTYPE
+        self.open = prototype(pointer, text, number)(("dlopen", loader))
+        self.find = prototype(pointer, pointer, text)(("dlsym", loader))
+        self.inform = prototype(number, pointer, number, pointer)(("dlinfo", loader))
 
 
 @lru_cache(maxsize=1)
@@ -151,63 +151,77 @@ def address_of(function: str) -> int:
     return ctypes.cast(getattr(ctypes.pythonapi, function), ctypes.c_void_p).value or 0
 
 
-def libraries(seen: Container[int]) -> list[Library]:
-    """Return the libraries of this process.
-
-    Args:
-        seen: the bases of those that are of no interest.
-    """
+def loaded(name: str) -> Library | None:
+    """Return a library by its path, or its own name; None where it is not in this process."""
     process = _process()
-    found: list[Library] = []
-    base_at, info_at = process.pointer.from_address, process.info.from_address
+    handle = process.open(os.fsencode(name), os.RTLD_LAZY | os.RTLD_NOLOAD)
+    found = process.link_map()
+    if not handle or process.inform(handle, _RTLD_DI_LINKMAP, process.reference(found)) != 0:
+        return None
+    entry = found.contents
+    return Library(entry.base or 0, os.fsdecode(entry.path or b""), entry.dynamic or 0)
 
-    def visit(address: int, _size: int, _data: int | None) -> int:
-        if (base_at(address).value or 0) not in seen:
-            info = info_at(address)
-            found.append(
-                Library(
-                    os.fsdecode(info.name or b""), info.base or 0, (info.segments or 0, info.count)
-                )
-            )
-        return 0
 
-    process.iterate(process.visitor(visit), None)
-    return found
+def needed(library: Library) -> list[str]:
+    """Return the names of the libraries that one needs."""
+    process, entries = _process(), _Layout(library)
+    texts = entries.entries.get(_DT_STRTAB)
+    if texts is None:
+        return []
+    return [os.fsdecode(process.string_at(texts + offset)) for offset in entries.needed]
 
 
 class _Layout:
     """What a library's program headers and dynamic section say of where things are."""
 
     def __init__(self, library: Library) -> None:
-        process = _process()
-        address, count = library.segments
-        headers = process.string_at(address, count * _SEGMENT.size)
         page = os.sysconf("SC_PAGE_SIZE")
         self.loaded: list[tuple[int, int]] = []
         self.writable: list[tuple[int, int]] = []
         self.protected: list[tuple[int, int]] = []
+        self.needed: list[int] = []
         self.entries: dict[int, int] = {}
-        for kind, flags, _, offset, _, _, size, _ in _SEGMENT.iter_unpack(headers):
+        for kind, flags, _, offset, _, _, length, _ in _segments(library.path):
             start = library.base + offset
+            end = start + length
             if kind == _PT_LOAD:
-                self.loaded.append((start, start + size))
+                self.loaded.append((start, end))
                 if flags & _PF_W:
-                    self.writable.append((start, start + size))
+                    self.writable.append((start, end))
             elif kind == _PT_GNU_RELRO:
                 # Whole pages (``_dl_protect_relro`` in glibc's ``elf/dl-reloc.c``).
-                self.protected.append((start - start % page, (end := start + size) - end % page))
-            elif kind == _PT_DYNAMIC:
-                while (tag := process.word(start).value) != _DT_NULL:
-                    self.entries[tag] = process.word(start + 8).value
-                    start += 16
-        # glibc adds the base to the addresses in this section, musl does not.
-        for tag in (_DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_JMPREL, _DT_GNU_HASH):
-            if tag in self.entries and self.entries[tag] < library.base:
-                self.entries[tag] += library.base
+                self.protected.append((start - start % page, end - end % page))
+            elif kind == _PT_DYNAMIC and start == library.dynamic:  # else it is another file by now
+                self._read_dynamic(library)
+
+    def _read_dynamic(self, library: Library) -> None:
+        word, at = _process().word, library.dynamic
+        while (tag := word(at).value) != _DT_NULL:
+            value = word(at + 8).value
+            # glibc adds the base to the addresses in this section, musl does not.
+            if tag in _ADDRESSES and value < library.base:
+                value += library.base
+            if tag == _DT_NEEDED:
+                self.needed.append(value)
+            self.entries[tag] = value
+            at += 16
 
     @staticmethod
     def within(address: int, ranges: list[tuple[int, int]]) -> bool:
         return any(start <= address < end for start, end in ranges)
+
+
+def _segments(path: str) -> list[tuple[int, ...]]:
+    """Return the program headers of a file; they need not be in memory."""
+    try:
+        with open(path, "rb") as file:
+            magic, headers, size, count = _HEADER.unpack(file.read(_HEADER.size))
+            if magic != _MAGIC or size != _SEGMENT.size:
+                return []
+            file.seek(headers)
+            return list(_SEGMENT.iter_unpack(file.read(count * size)))
+    except (OSError, struct.error):
+        return []
 
 
 def offered(library: Library) -> bool:
@@ -242,59 +256,64 @@ def redirect(library: Library, functions: Mapping[str, tuple[int, int]]) -> list
     """
     process, layout = _process(), _Layout(library)
     entries = layout.entries
-    if not {_DT_STRTAB, _DT_STRSZ, _DT_SYMTAB} <= entries.keys():
-        return []
-    texts = process.string_at(entries[_DT_STRTAB], entries[_DT_STRSZ])
-    names = {offset: name for name in functions for offset in _offsets(texts, name)}
-    if not names:
-        return []
+    wanted = _undefined(entries, functions)
     places = []
-    for late, relocations in (
-        (True, _relocations(entries, _DT_JMPREL, _DT_PLTRELSZ)),
-        (False, _relocations(entries, _DT_RELA, _DT_RELASZ, entries.get(_DT_RELACOUNT, 0))),
+    for late, table, size, skipped in (
+        (True, _DT_JMPREL, _DT_PLTRELSZ, 0),
+        # Those that come first name no symbol.
+        (False, _DT_RELA, _DT_RELASZ, entries.get(_DT_RELACOUNT, 0)),
     ):
-        symbols = [info >> 32 for info in relocations[1::3]]
-        wanted = _named(entries[_DT_SYMTAB], max(symbols, default=-1) + 1, names)
-        for number in [number for number, symbol in enumerate(symbols) if symbol in wanted]:
-            offset, addend = relocations[3 * number], relocations[3 * number + 2]
-            word = library.base + offset
-            if addend or not layout.within(word, layout.writable):
-                continue  # not the function itself, or in the midst of the library's code
-            function, instead = functions[wanted[symbols[number]]]
-            held = process.word(word).value
-            if held == function or (late and layout.within(held, layout.loaded)):
-                protected = layout.within(word, layout.protected)
-                places.append(Place(word, held, instead, protected))
+        if not wanted or table not in entries:
+            continue
+        start = min(skipped * _RELOCATION.size, entries.get(size, 0))
+        data = process.string_at(entries[table] + start, entries.get(size, 0) - start)
+        for number, (function, instead) in wanted.items():
+            for offset in _relocations(data, number):
+                word = library.base + offset
+                if not layout.within(word, layout.writable):
+                    continue  # in the midst of the library's code
+                held = process.word(word).value
+                if held == function or (late and layout.within(held, layout.loaded)):
+                    protected = layout.within(word, layout.protected)
+                    places.append(Place(word, held, instead, protected))
     for place in places:
         _write(place, place.now)
     return places
 
 
-def _offsets(texts: bytes, name: str) -> Iterable[int]:
-    # A name may be the end of a longer one: linkers share such strings.
-    wanted = name.encode() + b"\0"
-    offset = texts.find(wanted)
-    while offset >= 0:
-        yield offset
-        offset = texts.find(wanted, offset + 1)
+def _undefined(
+    entries: Mapping[int, int], functions: Mapping[str, tuple[int, int]]
+) -> dict[int, tuple[int, int]]:
+    """Return the numbers of the symbols by which a library means one of these functions."""
+    process = _process()
+    # The second word of either table says how many symbols come before those that the
+    # library defines, or how many there are.
+    table = entries.get(_DT_GNU_HASH, entries.get(_DT_HASH))
+    if table is None or not {_DT_STRTAB, _DT_SYMTAB} <= entries.keys():
+        return {}
+    count = process.half_word(table + 4).value
+    symbols = process.string_at(entries[_DT_SYMTAB], count * _SYMBOL_SIZE)
+    wanted = {name.encode(): both for name, both in functions.items()}
+    found = {}
+    for number, offset in enumerate(memoryview(symbols).cast("I")[:: _SYMBOL_SIZE // 4].tolist()):
+        both = wanted.get(process.string_at(entries[_DT_STRTAB] + offset))
+        if both is not None:
+            found[number] = both
+    return found
 
 
-def _named(table: int, count: int, names: Mapping[int, str]) -> dict[int, str]:
-    """Return the numbers of the symbols that have one of these names."""
-    symbols = _process().string_at(table, count * _SYMBOL_SIZE)
-    offsets = memoryview(symbols).cast("I").tolist()[:: _SYMBOL_SIZE // 4]
-    return {number: names[offset] for number, offset in enumerate(offsets) if offset in names}
-
-
-def _relocations(entries: Mapping[int, int], table: int, size: int, skipped: int = 0) -> list[int]:
-    """Return offset, symbol with type, and addend of each relocation, but for so many at first.
-
-    Those that come first name no symbol (``DT_RELACOUNT``).
-    """
-    length = entries.get(size, 0) if table in entries else 0
-    start = min(skipped * _RELOCATION_SIZE, length)
-    found = _process().string_at(entries.get(table, 0) + start, length - start) if length else b""
-    return memoryview(found).cast("Q").tolist()
+def _relocations(data: bytes, symbol: int) -> Iterable[int]:
+    """Yield the offset of each relocation that is to hold the address of a symbol, and no more."""
+    # Found by its number, which is the upper half of the second word.
+    wanted = struct.pack("@I", symbol)
+    at = data.find(wanted)
+    while at >= 0:
+        start = at - (12 if sys.byteorder == "little" else 8)
+        if start >= 0 and start % _RELOCATION.size == 0:
+            offset, _, addend = _RELOCATION.unpack_from(data, start)
+            if addend == 0:
+                yield offset
+        at = data.find(wanted, at + 1)
 
 
 def restore(places: Iterable[Place]) -> None:

@@ -317,7 +317,8 @@ def test_a_call_is_redirected_only_where_it_is_known_to_lead(world: World) -> No
     name = world.name("asks")
     _, extensions = sides(world, name)
     file = str(extensions[0].__file__)
-    (library,) = [one for one in relink.libraries(()) if one.path == file]
+    library = relink.loaded(file)
+    assert library is not None
     before = extensions[0].address()
     # It calls neither a function of that name, nor this one at that address.
     assert relink.redirect(library, {"PyNoSuchFunction": (1, 2)}) == []

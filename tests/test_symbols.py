@@ -83,7 +83,8 @@ def test_a_library_that_is_opened_for_everybody_is_its_bubbles_only(world: World
     for version in ("1.0", "2.0"):
         package: Any = om.load(world.bubble(wheel(world, name, version)), name=name)
         assert package._offers.who() == version
-        (found,) = [one for one in relink.libraries(()) if one.path == package._offers.__file__]
+        found = relink.loaded(package._offers.__file__)
+        assert found is not None
         assert not relink.offered(found)
     assert sys.getdlopenflags() == flags
 
@@ -99,8 +100,7 @@ def test_mains_libraries_are_opened_as_main_asks(world: World) -> None:
         with om.use("pure==1.0"):
             import pure
             import {name}
-        (found,) = [one for one in relink.libraries(()) if one.path == {name}._offers.__file__]
-        assert relink.offered(found)
+        assert relink.offered(relink.loaded({name}._offers.__file__))
         """
     )
 
