@@ -50,10 +50,15 @@ class Entry(NamedTuple):
         except AttributeError:
             namespace = {}
         spec = namespace.get("__spec__")
+        # A spec without both was written by hand: nothing could have loaded it.
+        found = (
+            getattr(spec, "loader", None) is not None
+            or getattr(spec, "submodule_search_locations", None) is not None
+        )
         for file in (getattr(spec, "origin", None), namespace.get("__file__")):
             if isinstance(file, str):
-                return cls(file, spec is not None)
-        return cls(None, spec is not None)
+                return cls(file, found)
+        return cls(None, found)
 
     @property
     def made_up(self) -> bool:

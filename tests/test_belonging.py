@@ -66,8 +66,11 @@ def test_an_entry_says_where_it_is_from_without_running_its_code() -> None:
     assert Entry.of(sys) == Entry("built-in", found=True)
     assert not Entry.of(types).made_up
     namespace = types.ModuleType("namespace")
-    namespace.__spec__ = ModuleSpec("namespace", None)
+    namespace.__spec__ = ModuleSpec("namespace", None, is_package=True)
     assert Entry.of(namespace) == Entry(None, found=True)
+    by_hand = types.ModuleType("by_hand")
+    by_hand.__spec__ = ModuleSpec("by_hand", None)  # nothing could have loaded it
+    assert Entry.of(by_hand).made_up
 
 
 def writers(world: World, text: str) -> tuple[list[Bubble], str]:
