@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _getframe = sys._getframe
-_item, _iterate = list.__getitem__, list.__iter__
+_item, _iterate, _length = list.__getitem__, list.__iter__, list.__len__
 _bootstrap: Any = importlib._bootstrap
 _FIND_SPEC = _bootstrap._find_spec.__code__
 
@@ -189,10 +189,19 @@ class DividedMetaPath(RealmMetaPath):
 
     __slots__ = ()
 
+    def __len__(self) -> int:
+        # ``_find_spec`` asks it first whether it is empty, then each of its finders.
+        frame = _getframe().f_back
+        if frame is None or frame.f_code is _FIND_SPEC:
+            return _length(self)
+        return _length(_seen(self, frame))
+
     def __iter__(self) -> Iterator[Any]:
         frame = _getframe().f_back
         if frame is None or frame.f_code is _FIND_SPEC:
-            return _iterate(_ours_first(self))
+            return _iterate(
+                self if _length(self) and _item(self, 0) is _ours else _ours_first(self)
+            )
         seen = _seen(self, frame)
         if kind_of(frame.f_code.co_filename) in _ASKS_EACH:
             seen = _ours_first(seen)
@@ -207,7 +216,6 @@ class DividedMetaPath(RealmMetaPath):
     index = _reading("index")
     __contains__ = _reading("__contains__")
     __getitem__ = _reading("__getitem__")
-    __len__ = _reading("__len__")
     __reversed__ = _reading("__reversed__")
     __repr__ = _reading("__repr__")
     __add__ = _reading("__add__")
