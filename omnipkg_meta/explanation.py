@@ -12,7 +12,7 @@ from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import answering, asking, declared
-from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path, path_of
 from omnipkg_meta.resolution import Rule, candidates
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _origin(realm: Realm, name: str) -> str | None:
     module = realm.modules.get(name)
     if module is not None:
         return getattr(module, "__file__", None)
-    return _find(name, realm.directories)
+    return _find(name, path_of(realm))
 
 
 def _origin_in_main(name: str) -> str | None:

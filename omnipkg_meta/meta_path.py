@@ -114,15 +114,19 @@ _ours: Any = None
 _lock = threading.RLock()
 
 
+#: Methods whose last argument may be an iterator.
+_DRAWING = frozenset({"extend", "__iadd__", "__setitem__"})
+
+
 def _changing(name: str) -> Callable[..., Any]:
     """Make a method of list that changes the list which the caller sees."""
     operation = getattr(list, name)
 
     def method(self: Any, *arguments: Any, **keywords: Any) -> Any:
         home = who(_getframe().f_back).home
-        if name in ("extend", "__iadd__", "__setitem__"):
+        if name in _DRAWING:
             # Not to run somebody's generator with the lock held.
-            arguments = (*arguments[:-1], _drawn(arguments[-1]))
+            arguments = (*arguments[:-1], _drawn(*arguments))
         if home is None or home is MAIN:
             try:
                 result = operation(self, *arguments, **keywords)
@@ -244,9 +248,11 @@ def _seen(path: Any, frame: FrameType | None) -> list[Any]:
     return view.finders
 
 
-def _drawn(values: Any) -> Any:
-    """Return what an iterator gives, as a list; anything else as it is: a finder is none."""
-    return list(values) if isinstance(values, Iterator) else values
+def _drawn(*arguments: Any) -> Any:
+    """Return what an iterator gives, as a list; anything else, also one finder, as it is."""
+    values = arguments[-1]
+    one = len(arguments) > 1 and not isinstance(arguments[0], slice)
+    return list(values) if isinstance(values, Iterator) and not one else values
 
 
 def _made_view(realm: Realm, mains: list[Any]) -> _View:

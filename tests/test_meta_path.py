@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omnipkg_meta.errors import HookError
 from omnipkg_meta.meta_path import _View
@@ -332,3 +334,34 @@ def test_a_realms_list_follows_mains(now: str, seen: str) -> None:
     assert "".join(view.finders) == seen
     view.follow([*now, "o"])
     assert "o" in view.finders
+
+
+#: Who does what: main or the realm's code puts a new finder somewhere, or takes one away.
+EDITS = st.lists(
+    st.tuples(st.sampled_from(["main", "realm"]), st.sampled_from(["put", "take"]), st.integers(0)),
+    max_size=30,
+)
+
+
+@given(EDITS)
+def test_a_realms_list_is_mains_less_what_its_code_took_with_what_its_code_put(
+    edits: list[tuple[str, str, int]],
+) -> None:
+    mains: list[object] = ["m0", "m1", "m2"]
+    view = _View(mains)
+    taken, put = set(), []
+    for count, (who, what, number) in enumerate(edits):
+        view.follow(mains)
+        finders = mains if who == "main" else view.finders
+        place = number % (len(finders) + 1)
+        if what == "put":
+            one = f"{who} {count}"
+            finders.insert(place, one)
+            put += [one] if who == "realm" else []
+        elif place < len(finders):
+            one = str(finders.pop(place))
+            taken |= {one} if who == "realm" else set()
+    view.follow(mains)
+    assert [one for one in view.finders if one in mains] == [o for o in mains if o not in taken]
+    assert {one for one in view.finders if one not in mains} == set(put) - taken
+    assert view.own() == [one for one in view.finders if one in put]
