@@ -266,10 +266,12 @@ def _in_scope_on_path(name: str, frame: FrameType | None) -> Realm | None:
         return None
     activation = CURRENT.get()
     realms: list[Realm] = []
-    while activation is not None:
+    while activation is not None and MAIN not in realms:
         realms += activation.realms
         activation = activation.parent
     for realm in (*realms, *OVERLAYS[0]):
+        if realm is MAIN:
+            break  # ``use(main)``: what lies around it does not count
         if _is_on_path(name, realm) and may_be_taken(name):
             storage.provide(realm, name)
             return realm

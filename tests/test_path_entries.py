@@ -149,6 +149,13 @@ def test_code_of_main_in_a_scope_loads_from_a_directory_of_the_bubble_into_the_b
             with om.use(f"pkg=={version}"):
                 import pkg
                 sys.path.insert(0, os.path.join(os.path.dirname(pkg.__file__), "tests"))
+                with om.use(om.main):
+                    try:
+                        import test_it
+                    except ModuleNotFoundError:
+                        pass
+                    else:
+                        raise SystemExit("main in the scope")
                 module = importlib.import_module("test_it")
                 assert module.found == (version, version), module.found
                 assert sys.modules["test_it"] is module and module.__bubble__ is pkg.__bubble__
