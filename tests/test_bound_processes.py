@@ -241,3 +241,16 @@ def test_workers_whose_store_lacks_the_bubble_build_it_once_from_the_lock(
     assert f"--store {world.store.path}" in tip
     other = world.store.tag_path.relative_to(world.store.path)
     assert len(names(world.path / "store-of-workers" / other)) == 1, "litter was left"
+
+
+def test_a_worker_that_dies_breaks_the_pool_and_the_future_says_so(world: World, name: str) -> None:
+    code = """
+    if __name__ == "__main__":
+        make = functools.partial(
+            ProcessPoolExecutor, 1, mp_context=multiprocessing.get_context(sys.argv[1])
+        )
+        with om.ScopedExecutor(make, ONE) as pool:
+            error = pool.submit(os._exit, 3).exception(60)
+        print(json.dumps(type(error).__name__))
+    """
+    assert run(world, name, code, "spawn") == "BrokenProcessPool"
