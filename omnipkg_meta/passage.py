@@ -41,6 +41,7 @@ class Sent:
 
     Attributes:
         id: its id.
+        requested: the requirements that it was made for.
         lock: its lock, a ``pylock.toml``.
         digests: the name and the SHA-256 of each archive that it is made of.
         path: where it was.
@@ -49,6 +50,7 @@ class Sent:
     """
 
     id: str
+    requested: tuple[str, ...]
     lock: str
     digests: tuple[tuple[str, str], ...]
     path: str
@@ -143,10 +145,10 @@ class Passage:
         give = command_line("export", (sent.id,), origin)
         command = f"{give} | {command_line('install', ('--lock', '-'), store)}"
         raise BubbleNotFoundError(
-            f"the bubble {sent.id} is not in the store of this process",
+            f"the bubble {sent.id} for {', '.join(sent.requested)} is not here",
             cause=f"the store is {store.path}, for {store.tag}",
             tip=f"allow building it (install=True), or run: {command}",
-            requirements=(),
+            requirements=sent.requested,
             available=(),
             command=command,
         )
@@ -166,7 +168,14 @@ def _scope_of(passage: Passage, configured: str | None) -> Scope:
 @lru_cache(maxsize=256)
 def _sent(bubble: Bubble, *, given: bool) -> Sent:
     digests = tuple(sorted(bubble.digests.items()))
-    return Sent(bubble.id, export(bubble), digests, str(bubble.path), given)
+    return Sent(
+        id=bubble.id,
+        requested=bubble.requested,
+        lock=export(bubble),
+        digests=digests,
+        path=str(bubble.path),
+        given=given,
+    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ each distribution; installing it leaves nothing to choose.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -27,6 +28,8 @@ from omnipkg_meta.store.bubble import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from packaging.tags import Tag
 
     from omnipkg_meta.store.bubble import Bubble
 
@@ -244,10 +247,9 @@ def from_an_address(name: str, asked: Sequence[Asked]) -> BuildError:
 
 def best_wheel(filenames: Iterable[str]) -> str | None:
     """Return the wheel that installers would take on this interpreter, or None."""
-    from packaging.tags import sys_tags
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-    rank = {tag: -index for index, tag in enumerate(sys_tags())}
+    rank = _ranks()
     best = None
     for filename in filenames:
         try:
@@ -258,6 +260,14 @@ def best_wheel(filenames: Iterable[str]) -> str | None:
         if ranks and (best is None or (max(ranks), build) > best[0]):
             best = ((max(ranks), build), filename)
     return None if best is None else best[1]
+
+
+@functools.cache
+def _ranks() -> dict[Tag, int]:
+    """Return the tags of this interpreter, the best with the highest number."""
+    from packaging.tags import sys_tags
+
+    return {tag: -index for index, tag in enumerate(sys_tags())}
 
 
 def filename_of(archive: dict[str, Any]) -> str:
