@@ -7,7 +7,6 @@ scope gets to another process.
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import pickle
 import sys
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from omnipkg_meta import scope
 from omnipkg_meta.errors import BindError
-from omnipkg_meta.passage import Parcel
+from omnipkg_meta.passage import Parcel, by_name, check_pickler
 from omnipkg_meta.realm import CLAIMED
 from omnipkg_meta.scope import Scope
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
+    from omnipkg_meta.passage import Pickler
     from omnipkg_meta.sources import Source
     from omnipkg_meta.store.store import Store
 
@@ -44,15 +44,18 @@ class Bound(Generic[_P, _R]):
 
     _call: Callable[_P, _R]
 
-    def __init__(self, function: Callable[_P, _R], inside: Scope) -> None:
+    def __init__(
+        self, function: Callable[_P, _R], inside: Scope, pickler: Pickler | None = None
+    ) -> None:
         self._parcel: Parcel | None = None
-        self._bind(function, inside)
+        self._bind(function, inside, pickler)
 
-    def _bind(self, function: Callable[_P, _R], inside: Scope) -> None:
+    def _bind(self, function: Callable[_P, _R], inside: Scope, pickler: Pickler | None) -> None:
         functools.update_wrapper(self, function, updated=())
         self._name = _name_of(function)
         self._function = function
         self._scope = inside
+        self._pickler = pickler
         self._call = run_in(inside, function)
         self._mark(asynchronous=inspect.iscoroutinefunction(function))
 
@@ -91,18 +94,18 @@ class Bound(Generic[_P, _R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         parcel = self._parcel or self._pack()
-        return _arrive, (parcel, self._name, self._asynchronous)
+        return _arrive, (parcel, self._asynchronous)
 
     def _pack(self) -> Parcel:
         function: object = self._function
         if isinstance(function, FunctionType) and _gave_its_name(function):
             function = _Original(function)
-        return Parcel.pack(function, self._scope, what=self._name)
+        return Parcel.pack(self._name, function, self._scope, self._pickler)
 
     def _open(self) -> None:
         """Open what was sent; the function runs as a pool may need it."""
         if (parcel := self._parcel) is not None:
-            self._bind(parcel.open(), parcel.passage.scope())
+            self._bind(parcel.open(), parcel.passage.scope(), parcel.find_pickler())
             self._parcel = None
             self._call = functools.partial(_deliver, self, self._call)
 
@@ -127,6 +130,7 @@ def bind(
     install: bool | None = None,
     adopt: Sequence[str] = (),
     store: Store | str | os.PathLike[str] | None = None,
+    dumps: Pickler | None = None,
 ) -> Bound[_P, _R]:
     """Bind a function to a scope: it runs there from any thread, executor or process.
 
@@ -147,6 +151,9 @@ def bind(
             called; by default as configured there (``OMNIPKG_META_INSTALL``).
         adopt: as for ``use``.
         store: the store to look in, here and there; by default the configured one.
+        dumps: what pickles the function instead of ``pickle.dumps``, for example
+            ``cloudpickle.dumps``, whose pickles hold functions of the program itself; the
+            other process has to have it too.  ``pickle.loads`` loads its pickles.
 
     Returns:
         The bound function, with the same signature.
@@ -164,7 +171,9 @@ def bind(
             cause="it has no name by which another process could find it",
             tip="make it a function with a name, at the top of a module",
         )
-    return Bound(function, scope_of(sources, install=install, adopt=adopt, store=store))
+    if dumps is not None:
+        check_pickler(dumps)
+    return Bound(function, scope_of(sources, install=install, adopt=adopt, store=store), dumps)
 
 
 def scope_of(sources: tuple[Source | Scope, ...], **options: Any) -> Scope:
@@ -216,17 +225,15 @@ class _Original:
 
 
 def _original(module: str, qualified_name: str) -> object:
-    found: Any = importlib.import_module(module)
-    for part in qualified_name.split("."):
-        found = getattr(found, part)
+    found = by_name(module, qualified_name)
     return found._function if isinstance(found, Bound) else found
 
 
-def _arrive(parcel: Parcel, name: str, asynchronous: bool) -> Bound[Any, Any]:
+def _arrive(parcel: Parcel, asynchronous: bool) -> Bound[Any, Any]:
     # Nothing more: an error while a pool unpickles a task ends the worker, or hangs the pool.
     bound: Bound[Any, Any] = Bound.__new__(Bound)
     bound._parcel = parcel
-    bound._name = name
+    bound._name = parcel.what
     bound._call = bound._first_awaited if asynchronous else bound._first
     bound._mark(asynchronous=asynchronous)
     return bound

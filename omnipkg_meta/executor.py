@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 from omnipkg_meta import scope
 from omnipkg_meta.bound import run_in, scope_of
 from omnipkg_meta.errors import BindError
-from omnipkg_meta.passage import Parcel, dumps, loads
+from omnipkg_meta.passage import Parcel, check_pickler, dumps, loads
 from omnipkg_meta.sources import main
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from omnipkg_meta.passage import Pickler
     from omnipkg_meta.scope import Scope
     from omnipkg_meta.sources import Source
     from omnipkg_meta.store.store import Store
@@ -51,6 +52,7 @@ class ScopedExecutor(Executor):
         install: as for ``bind``.
         adopt: as for ``bind``.
         store: as for ``bind``.
+        dumps: as for ``bind``; it pickles arguments, results and exceptions, too.
 
     Raises:
         TypeError: it is no executor, or one of subinterpreters, which the hooks do not reach;
@@ -65,8 +67,12 @@ class ScopedExecutor(Executor):
         install: bool | None = None,
         adopt: Sequence[str] = (),
         store: Store | str | os.PathLike[str] | None = None,
+        dumps: Pickler | None = None,
     ) -> None:
         self._scope = scope_of(sources, install=install, adopt=adopt, store=store)
+        if dumps is not None:
+            check_pickler(dumps)
+        self._pickler = dumps
         self._owned = not isinstance(executor, Executor)
         self._executor = executor if isinstance(executor, Executor) else executor()
         try:
@@ -99,7 +105,7 @@ class ScopedExecutor(Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            inner = self._executor.submit(Errand(self._scope, fn, args, kwargs))
+            inner = self._executor.submit(Errand(self._scope, self._pickler, fn, args, kwargs))
             future: Carried[_R] = Carried(inner)
             self._futures.add(future)
         future.add_done_callback(self._futures.discard)
@@ -253,9 +259,15 @@ class Errand:
     """
 
     def __init__(
-        self, inside: Scope, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+        self,
+        inside: Scope,
+        pickler: Pickler | None,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> None:
         self._scope = inside
+        self._pickler = pickler
         self._function = function
         self._args = args
         self._kwargs = kwargs
@@ -266,7 +278,7 @@ class Errand:
     def __reduce__(self) -> tuple[Any, ...]:
         things = (self._function, self._args, self._kwargs)
         what = f"a call of {getattr(self._function, '__qualname__', self._function)!r}"
-        return SentErrand, (Parcel.pack(things, self._scope, what=what),)
+        return SentErrand, (Parcel.pack(what, things, self._scope, self._pickler),)
 
 
 class SentErrand:
@@ -280,21 +292,23 @@ class SentErrand:
 
     def __call__(self) -> Answer:
         inside: Scope | None = None
+        pickler: Pickler | None = None
         try:
             inside = self._parcel.passage.scope()
             function, args, kwargs = self._parcel.open()
+            pickler = self._parcel.find_pickler()
             result = run_in(inside, function)(*args, **kwargs)
-            name = getattr(function, "__qualname__", function)
-            return Answer(True, dumps(result, inside, what=f"what {name!r} returned"))  # noqa: FBT003
+            what = f"what {getattr(function, '__qualname__', function)!r} returned"
+            return Answer(done=True, data=dumps(result, inside, what=what, pickler=pickler))
         except BaseException as error:  # noqa: BLE001  # as a pool does: it is raised at the sender
-            return _failure(error, inside)
+            return _failure(error, inside, pickler)
 
 
-def _failure(error: BaseException, inside: Scope | None) -> Answer:
+def _failure(error: BaseException, inside: Scope | None, pickler: Pickler | None) -> Answer:
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     where = inside or scope.use(main)
     try:
-        data = dumps(error, where, what=f"the error {error!r}")
+        data = dumps(error, where, what=f"the error {error!r}", pickler=pickler)
     except BindError as problem:
         data = dumps(problem, where, what="an error")
-    return Answer(False, data, inside is not None, trace)  # noqa: FBT003
+    return Answer(done=False, data=data, inside=inside is not None, trace=trace)

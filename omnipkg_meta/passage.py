@@ -8,9 +8,11 @@ its scope.  Must not know what the objects are for, nor who carries them.
 from __future__ import annotations
 
 import builtins
+import importlib
 import os
 import pickle
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,13 +28,14 @@ from omnipkg_meta.store.lock import export
 from omnipkg_meta.store.store import Store, command_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from omnipkg_meta.scope import Scope
 
-__all__ = ["Parcel", "Passage", "dumps", "loads"]
+__all__ = ["Parcel", "Passage", "Pickler", "by_name", "check_pickler", "dumps", "loads"]
 
 _T = TypeVar("_T")
+
+#: What pickles objects instead of pickle, for example ``cloudpickle.dumps``.
+Pickler = Callable[[Any], bytes]
 
 
 @dataclass(frozen=True)
@@ -183,33 +186,83 @@ class Parcel:
     """An object on its way: pickled inside a scope, and unpickled inside it again.
 
     Attributes:
+        what: what to call the object.
         passage: the scope.
         data: the pickle.
+        pickler: where the function is that pickled it, by its names; None for pickle's own.
     """
 
+    what: str
     passage: Passage
     data: bytes
+    pickler: tuple[str, str] | None = None
 
     @classmethod
-    def pack(cls, thing: object, sent: Scope, *, what: str) -> Parcel:
+    def pack(cls, what: str, thing: object, sent: Scope, pickler: Pickler | None) -> Parcel:
         """Pickle an object inside a scope.
 
         Args:
+            what: what to call the object.
             thing: the object.
             sent: the scope.
-            what: what to call the object.
+            pickler: what pickles it; by default pickle.
 
         Raises:
             BindError: the object cannot be pickled.
         """
-        return cls(Passage.of(sent), dumps(thing, sent, what=what))
+        # The name only: an error while a pool unpickles a task would end the worker.
+        place = None if pickler is None else (pickler.__module__, pickler.__qualname__)
+        data = dumps(thing, sent, what=what, pickler=pickler)
+        return cls(what, Passage.of(sent), data, place)
 
     def open(self) -> Any:
-        """Unpickle the object inside its scope, which is found or made first."""
-        return loads(self.data, self.passage.scope())
+        """Unpickle the object inside its scope, which is found or made first.
+
+        Raises:
+            BindError: it names what this process does not have.
+        """
+        inside = self.passage.scope()
+        try:
+            return loads(self.data, inside)
+        except (AttributeError, ImportError) as error:
+            raise BindError(
+                f"{self.what} was sent to a process that does not know it",
+                cause=f"{type(error).__name__}: {error}",
+                tip="put functions and classes into a module that both can import; "
+                "those of a program are sent by bind(..., dumps=cloudpickle.dumps)",
+            ) from error
+
+    def find_pickler(self) -> Pickler | None:
+        """Return what pickled the object, to pickle what comes of it."""
+        return None if self.pickler is None else by_name(*self.pickler)
 
 
-def dumps(thing: object, inside: Scope, *, what: str) -> bytes:
+def by_name(module: str, qualified_name: str) -> Any:
+    """Return an object by the names that pickle goes by."""
+    found: Any = importlib.import_module(module)
+    for part in qualified_name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def check_pickler(pickler: object) -> None:
+    """Refuse what could not be found again where the pickle arrives.
+
+    Raises:
+        TypeError: it is no function at the top of a module.
+    """
+    place = (getattr(pickler, "__module__", None), getattr(pickler, "__qualname__", None))
+    try:
+        found = by_name(*place)  # type: ignore[arg-type]  # whatever it has
+    except (AttributeError, ImportError, TypeError):
+        found = None
+    if found is not pickler:
+        raise TypeError(
+            f"dumps= takes a function of a module, as cloudpickle.dumps, not {pickler!r}"
+        )
+
+
+def dumps(thing: object, inside: Scope, *, what: str, pickler: Pickler | None = None) -> bytes:
     """Pickle an object inside a scope.
 
     Raises:
@@ -218,15 +271,16 @@ def dumps(thing: object, inside: Scope, *, what: str) -> bytes:
     # Connections and sockets can be sent by multiprocessing's own pickler only: the plain
     # one would send the number of a descriptor, which is another file in another process.
     reduction = sys.modules.get("multiprocessing.reduction")
+    own = pickle.dumps if reduction is None else reduction.ForkingPickler.dumps
     with inside:
         try:
-            dump = pickle.dumps if reduction is None else reduction.ForkingPickler.dumps
-            return bytes(_as_the_user(dump, thing))
+            return bytes(_as_the_user(pickler or own, thing))
         except Exception as error:
             raise BindError(
                 f"{what} cannot be sent to another process",
                 cause=f"{type(error).__name__}: {error}",
-                tip="functions and classes have to stand at the top of a module, under their names",
+                tip="functions and classes have to stand at the top of a module, under their "
+                "names, but for picklers such as bind(..., dumps=cloudpickle.dumps)",
             ) from error
 
 

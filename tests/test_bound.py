@@ -6,6 +6,8 @@ import asyncio
 import copy
 import functools
 import inspect
+import io
+import marshal
 import pickle
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +29,9 @@ from omnipkg_meta.errors import (
     BubbleNotFoundError,
     RequirementError,
 )
+from omnipkg_meta.executor import ScopedExecutor
 from omnipkg_meta.store import build
+from tests.test_executor import Sending
 from tests.wheels import names
 from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
 
@@ -279,6 +284,68 @@ def test_a_lambda_is_refused_and_what_has_no_name_elsewhere_cannot_be_sent(name:
         om.bind(seen)
     with pytest.raises(RequirementError):
         om.bind(seen, "a=1")
+
+
+class ByValue(pickle.Pickler):
+    """A pickler that holds functions by their code, as cloudpickle does."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        if not isinstance(thing, FunctionType) or thing is rebuild:
+            return NotImplemented
+        return rebuild, (marshal.dumps(thing.__code__), thing.__name__)
+
+
+def rebuild(code: bytes, name: str) -> FunctionType:
+    return FunctionType(marshal.loads(code), {"__name__": "__main__"}, name)  # noqa: S302
+
+
+def by_value(thing: object) -> bytes:
+    file = io.BytesIO()
+    ByValue(file).dump(thing)
+    return file.getvalue()
+
+
+def test_another_pickler_sends_functions_that_have_no_name_elsewhere(name: str) -> None:
+    def local(name: str) -> object:
+        return __import__(name).__version__
+
+    for bound in everywhere(om.bind(local, f"{name}==1.0", dumps=by_value)):
+        assert bound(name) == "1.0"
+    executor = ScopedExecutor(Sending(), f"{name}==2.0", dumps=by_value)
+    assert executor.submit(local, name).result() == "2.0"
+    returned = executor.submit(returns_a_local).result()
+    assert (returned.__name__, returned()) == ("local", 3)
+    problem = ScopedExecutor(Sending(), f"{name}==2.0").submit(returns_a_local).exception()
+    assert isinstance(problem, BindError)
+
+    def unfound(thing: object) -> bytes:
+        return pickle.dumps(thing)
+
+    for wrong in (unfound, functools.partial(pickle.dumps), 3):
+        with pytest.raises(TypeError, match="takes a function of a module"):
+            om.bind(seen, f"{name}==1.0", dumps=wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="takes a function of a module"):
+            ScopedExecutor(Sending(), f"{name}==1.0", dumps=wrong)  # type: ignore[arg-type]
+
+
+def returns_a_local() -> Callable[[], int]:
+    def local() -> int:
+        return 3
+
+    return local
+
+
+def test_a_process_that_does_not_know_the_function_says_so_when_it_is_called(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = pickle.dumps(om.bind(renamed, f"{name}==1.0"))
+    monkeypatch.delattr(sys.modules[__name__], "renamed")
+    arrived = pickle.loads(data)
+    for _ in range(2):
+        with pytest.raises(BindError, match="sent to a process that does not know it") as caught:
+            arrived(name)
+        assert "renamed" in (caught.value.cause or "")
+    monkeypatch.undo()
 
 
 def renamed(name: str) -> str:
