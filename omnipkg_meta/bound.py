@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.sources import Source
     from omnipkg_meta.store.store import Store
 
-__all__ = ["Bound", "bind", "run_in", "scope_of"]
+__all__ = ["Bound", "bind", "name_of", "run_in", "scope_of"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -42,21 +42,22 @@ class Bound(Generic[_P, _R]):
     Made by :func:`bind`.  It is called, inspected and documented like the function.
     """
 
-    _call: Callable[_P, _R]
+    # None: what was sent has not been opened yet.
+    _run: Callable[_P, _R] | None
 
     def __init__(
         self, function: Callable[_P, _R], inside: Scope, pickler: Pickler | None = None
     ) -> None:
         self._parcel: Parcel | None = None
         self._bind(function, inside, pickler)
+        self._run = run_in(inside, function)
 
     def _bind(self, function: Callable[_P, _R], inside: Scope, pickler: Pickler | None) -> None:
         functools.update_wrapper(self, function, updated=())
-        self._name = _name_of(function)
+        self._name = name_of(function)
         self._function = function
         self._scope = inside
         self._pickler = pickler
-        self._call = run_in(inside, function)
         self._mark(asynchronous=inspect.iscoroutinefunction(function))
 
     def _mark(self, *, asynchronous: bool) -> None:
@@ -80,7 +81,8 @@ class Bound(Generic[_P, _R]):
             BindError: what the function returned, or raised, is the bubble's, and is to be
                 pickled by a pool that knows nothing of scopes.
         """
-        return self._call(*args, **kwargs)
+        run = self._run
+        return self._first(*args, **kwargs) if run is None else run(*args, **kwargs)
 
     def __repr__(self) -> str:
         where = self._scope if self._parcel is None else "its scope, not entered yet"
@@ -102,17 +104,25 @@ class Bound(Generic[_P, _R]):
             function = _Original(function)
         return Parcel.pack(self._name, function, self._scope, self._pickler)
 
-    def _open(self) -> None:
-        """Open what was sent; the function runs as a pool may need it."""
-        if (parcel := self._parcel) is not None:
-            self._bind(parcel.open(), parcel.passage.scope(), parcel.find_pickler())
+    def _open(self) -> Callable[_P, _R]:
+        """Open what was sent, and return it as it runs where a pool may have called it."""
+        parcel = self._parcel
+        if parcel is not None:  # else another thread was faster
+            inside = parcel.passage.scope()
+            function = parcel.open()
+            self._bind(function, inside, parcel.find_pickler())
+            # Without this object in it: in a circle, what it holds would be freed much later.
+            self._run = functools.partial(_deliver, self._name, run_in(inside, function))
             self._parcel = None
-            self._call = functools.partial(_deliver, self, self._call)
+        if self._run is None:
+            raise AssertionError(self)
+        return self._run
 
     def _first(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Open what was sent, and run it."""
-        self._open()
-        return self._call(*args, **kwargs)
+        if self._asynchronous:
+            return self._first_awaited(*args, **kwargs)  # type: ignore[return-value]
+        return self._open()(*args, **kwargs)
 
     async def _first_awaited(self, *args: Any, **kwargs: Any) -> Any:
         """Open a coroutine function; where a bubble has to be built, asyncio's loop goes on."""
@@ -120,8 +130,7 @@ class Bound(Generic[_P, _R]):
             asyncio = sys.modules["asyncio"]
             if asyncio._get_running_loop() is not None:
                 await asyncio.to_thread(parcel.passage.scope)
-        self._open()
-        return await self._call(*args, **kwargs)  # type: ignore[misc]  # it is a coroutine function
+        return await self._open()(*args, **kwargs)  # type: ignore[misc]  # a coroutine function
 
 
 def bind(
@@ -200,7 +209,8 @@ def run_in(inside: Scope, function: Callable[_P, _R]) -> Callable[_P, _R]:
     return make if inspect.isclass(function) else inside(function)
 
 
-def _name_of(function: object) -> str:
+def name_of(function: object) -> str:
+    """Return what to call a function in messages."""
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__qualname__", repr(function)))
@@ -234,12 +244,12 @@ def _arrive(parcel: Parcel, asynchronous: bool) -> Bound[Any, Any]:
     bound: Bound[Any, Any] = Bound.__new__(Bound)
     bound._parcel = parcel
     bound._name = parcel.what
-    bound._call = bound._first_awaited if asynchronous else bound._first
+    bound._run = None
     bound._mark(asynchronous=asynchronous)
     return bound
 
 
-def _deliver(bound: Bound[Any, Any], call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _deliver(name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a function that was sent here; what a pool could not pickle is said clearly."""
     frame = sys._getframe(1)
     while frame.f_code.co_filename == __file__ and frame.f_back is not None:
@@ -251,9 +261,9 @@ def _deliver(bound: Bound[Any, Any], call: Callable[..., Any], *args: Any, **kwa
     except Exception as error:
         if _is_known_outside(error):
             raise
-        raise _undeliverable(bound, f"raised {type(error).__qualname__}: {error}", error) from error
+        raise _undeliverable(name, f"raised {type(error).__qualname__}: {error}", error) from error
     if not _is_known_outside(result):
-        raise _undeliverable(bound, "returned an object", result)
+        raise _undeliverable(name, "returned an object", result)
     return result
 
 
@@ -269,10 +279,10 @@ def _is_known_outside(thing: object) -> bool:
     return True
 
 
-def _undeliverable(bound: Bound[Any, Any], did: str, thing: object) -> BindError:
+def _undeliverable(name: str, did: str, thing: object) -> BindError:
     kind = type(thing)
     return BindError(
-        f"{bound._name} {did}, which this pool cannot carry",
+        f"{name} {did}, which this pool cannot carry",
         cause=f"{kind.__module__}.{kind.__qualname__} is the bubble's, and the pool pickles "
         "outside of the scope",
         tip="use omnipkg_meta.ScopedExecutor, or return plain data",

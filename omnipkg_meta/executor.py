@@ -12,10 +12,10 @@ import threading
 import traceback
 from concurrent.futures import Executor, Future, wait
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from omnipkg_meta import scope
-from omnipkg_meta.bound import run_in, scope_of
+from omnipkg_meta.bound import name_of, run_in, scope_of
 from omnipkg_meta.errors import BindError
 from omnipkg_meta.passage import Parcel, check_pickler, dumps, loads
 from omnipkg_meta.sources import main
@@ -134,7 +134,7 @@ class ScopedExecutor(Executor):
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout, **options)
         batches = _batches(zip(*iterables, strict=False), chunksize)
-        several = super().map(partial(_each, fn), batches, timeout=timeout, **options)
+        several = super().map(Each(fn), batches, timeout=timeout, **options)
         return itertools.chain.from_iterable(several)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -172,8 +172,15 @@ def _check(executor: object) -> None:
         )
 
 
-def _each(function: Callable[..., _R], batch: Sequence[tuple[Any, ...]]) -> list[_R]:
-    return [function(*arguments) for arguments in batch]
+class Each(Generic[_R]):
+    """A function called for several arguments at once."""
+
+    def __init__(self, function: Callable[..., _R]) -> None:
+        self._function = function
+        self.__qualname__ = name_of(function)
+
+    def __call__(self, batch: Sequence[tuple[Any, ...]]) -> list[_R]:
+        return [self._function(*arguments) for arguments in batch]
 
 
 def _batches(items: Iterable[_R], size: int) -> Iterator[list[_R]]:
@@ -187,15 +194,21 @@ class Carried(Future[_R]):
 
     def __init__(self, inner: Future[Any]) -> None:
         super().__init__()
-        self._inner = inner
+        self._inner: Future[Any] | None = inner
 
     def cancel(self) -> bool:
         """Cancel the errand, unless it has begun."""
-        return self._inner.cancel()
+        inner = self._inner
+        return super().cancel() if inner is None else inner.cancel()
 
     def running(self) -> bool:
         """Tell whether the errand is being run."""
-        return self._inner.running()
+        inner = self._inner
+        return inner is not None and inner.running()
+
+    def let_go(self) -> None:
+        """Hold the answer itself no longer, which may be large: it is there, opened."""
+        self._inner = None
 
     def withdraw(self) -> None:
         """Note that the errand was cancelled, and tell those who wait."""
@@ -207,15 +220,16 @@ def _settle(future: Carried[Any], inside: Scope, inner: Future[Any]) -> None:
     """Give a future what its errand brought back; unpickle it inside the scope."""
     if inner.cancelled():
         future.withdraw()
-        return
-    error = inner.exception()
-    if error is not None:
+    elif (error := inner.exception()) is not None:
         future.set_exception(error)
-        return
-    answer = inner.result()
-    if not isinstance(answer, Answer):
+    elif isinstance(answer := inner.result(), Answer):
+        _unpack(future, inside, answer)
+    else:
         future.set_result(answer)
-        return
+    future.let_go()
+
+
+def _unpack(future: Carried[Any], inside: Scope, answer: Answer) -> None:
     try:
         value = loads(answer.data, inside if answer.inside else scope.use(main))
     except Exception as problem:  # noqa: BLE001  # whoever waits for the future has to see it
@@ -277,7 +291,7 @@ class Errand:
 
     def __reduce__(self) -> tuple[Any, ...]:
         things = (self._function, self._args, self._kwargs)
-        what = f"a call of {getattr(self._function, '__qualname__', self._function)!r}"
+        what = f"a call of {name_of(self._function)!r}"
         return SentErrand, (Parcel.pack(what, things, self._scope, self._pickler),)
 
 
@@ -298,7 +312,7 @@ class SentErrand:
             function, args, kwargs = self._parcel.open()
             pickler = self._parcel.find_pickler()
             result = run_in(inside, function)(*args, **kwargs)
-            what = f"what {getattr(function, '__qualname__', function)!r} returned"
+            what = f"what {name_of(function)!r} returned"
             return Answer(done=True, data=dumps(result, inside, what=what, pickler=pickler))
         except BaseException as error:  # noqa: BLE001  # as a pool does: it is raised at the sender
             return _failure(error, inside, pickler)

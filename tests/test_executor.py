@@ -7,6 +7,7 @@ import functools
 import pickle
 import sys
 import threading
+import weakref
 from concurrent.futures import (
     CancelledError,
     Executor,
@@ -274,6 +275,46 @@ def test_an_executor_of_subinterpreters_is_refused_and_ended_if_it_was_made_here
         with pytest.raises(BindError, match="InterpreterPoolExecutor cannot carry a scope"):
             ScopedExecutor(pool, f"{name}==1.0")
         assert len(ended) == 1
+
+
+def test_what_an_errand_brought_back_is_held_once(
+    world: World, wheelhouse: Wheelhouse, install: Install
+) -> None:
+    some = world.name()
+    wheelhouse.make(some, "1.0")
+    install(some)
+    inner = Sending()
+    answers: list[weakref.ref[Future[Any]]] = []
+    submit = inner.submit
+
+    def noted(*arguments: Any) -> Future[Any]:
+        future = submit(*arguments)
+        answers.append(weakref.ref(future))
+        return future
+
+    inner.submit = noted  # type: ignore[method-assign]
+    future = ScopedExecutor(inner, some).submit(bytes, 1000)
+    assert future.result() == bytes(1000)
+    assert not future.cancel()
+    assert not future.running()
+    assert [answer() for answer in answers] == [None]
+
+
+def test_a_bound_function_that_arrived_is_freed_with_its_last_name(
+    world: World, wheelhouse: Wheelhouse, install: Install
+) -> None:
+    some = world.name()
+    wheelhouse.make(some, "1.0")
+    install(some)
+    bound = pickle.loads(pickle.dumps(om.bind(functools.partial(same, Held()), some)))
+    held = weakref.ref(bound())
+    assert held() is not None
+    del bound
+    assert held() is None, "it waits for the garbage collector"
+
+
+class Held:
+    pass
 
 
 def test_many_threads_submit_while_others_run_and_all_see_their_version(name: str) -> None:
