@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omnipkg_meta import asking, declared, namespaces, surprise, trace
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
 from omnipkg_meta.asking import IMPORT_NAME, Asker, has_identity, imports, instruction, who
+from omnipkg_meta.belonging import everybodys
 from omnipkg_meta.kinds import KINDS, Kind, kind_of
 from omnipkg_meta.namespaces import JOINED, holder, portion
 from omnipkg_meta.realm import CLAIMED, Realm
@@ -64,6 +65,11 @@ def question(name: str, asker: Asker, *, importable: bool = True) -> dict[str, A
         "pins": _pins(asker) if PINS and not own else (),
         "activation": None if asker.late else CURRENT.get(),
         "overlays": () if settled else OVERLAYS[0],
+        "hermetic": (
+            asker.home is not None
+            and asker.home.hermetic
+            and not (importable and everybodys(name.partition(".")[0]))
+        ),
     }
 
 

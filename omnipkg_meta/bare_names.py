@@ -55,7 +55,7 @@ def _opened(private: str | None, mode: int) -> Any:
 
 
 def _private_name(name: str, realm: Realm) -> str | None:
-    libraries = realm.bubble.libraries if realm.bubble is not None else None
+    libraries = realm.files.libraries if realm.files is not None else None
     return libraries.private.get(name) if libraries is not None else None
 
 

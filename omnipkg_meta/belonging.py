@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from typing import NamedTuple
 
-__all__ = ["Entry", "belongs", "may_be_taken"]
+__all__ = ["Entry", "belongs", "everybodys", "may_be_taken"]
 
 #: What is one in a process, whoever writes it: the program, and the import system.
 _ONE = frozenset(
@@ -69,6 +69,11 @@ class Entry(NamedTuple):
 def may_be_taken(name: str) -> bool:
     """Tell whether a realm may have a module of its own under this name."""
     return name.partition(".")[0] not in _ONE and not name.startswith(_CYTHONS)
+
+
+def everybodys(top: str) -> bool:
+    """Tell whether a top-level name is seen in every realm: the standard library, and the like."""
+    return top in sys.stdlib_module_names or not may_be_taken(top)
 
 
 def belongs(name: str, entry: Entry, prefix: tuple[str, ...]) -> bool:

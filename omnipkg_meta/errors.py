@@ -38,6 +38,7 @@ __all__ = [
     "RequirementError",
     "SharedModuleWarning",
     "StoreError",
+    "TermsError",
 ]
 
 
@@ -96,6 +97,18 @@ class RequirementError(OmnipkgMetaError, ValueError):
     """
 
     requirement: str
+
+
+class TermsError(RequirementError):
+    """A bubble cannot be entered on these terms: what it is to share or to adopt does not fit.
+
+    Nothing was loaded.
+
+    Attributes:
+        conflicts: each requirement that would not hold, one sentence each.
+    """
+
+    conflicts: Sequence[str] = ()
 
 
 class ConfigError(OmnipkgMetaError, ValueError):

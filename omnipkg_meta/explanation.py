@@ -29,6 +29,13 @@ _WHY = {
     Rule.HOME: "the asking code is at home there",
     Rule.SCOPE: "the innermost scope that provides the name",
     Rule.MAIN: "no pin, home or scope provides the name",
+    Rule.HERMETIC: "the asking code's bubble is hermetic, and does not provide the name",
+}
+_SHARED = {
+    Rule.PIN: "the asking package is pinned to a bubble that shares it with main",
+    Rule.HOME: "the asking code's bubble shares it with main",
+    Rule.SCOPE: "the innermost scope that provides the name shares it with main",
+    Rule.MAIN: "what is laid over main shares it with main",
 }
 _UNCLAIMED = "no bubble in this process provides the name"
 
@@ -38,11 +45,12 @@ class Candidate:
     """One environment that was asked, or would have been.
 
     Attributes:
-        rule: the rule that brings it in: ``pin``, ``home``, ``scope`` or ``main``.
+        rule: the rule that brings it in: ``pin``, ``home``, ``scope``, ``main`` or ``hermetic``.
         bubble: the bubble; None for main.
         provides: whether it provides the name.
         version: the version that it holds, if that is known.
         origin: the file that it would answer with, if any.
+        shares: whether it is a bubble that answers with main's, which it shares.
     """
 
     rule: str
@@ -50,12 +58,15 @@ class Candidate:
     provides: bool
     version: str | None
     origin: str | None
+    shares: bool = False
 
     def __str__(self) -> str:
         where = "main" if self.bubble is None else self.bubble.id
-        what = (
-            f"{self.version or 'it'} in {self.origin}" if self.provides else "does not provide it"
-        )
+        what = f"{self.version or 'it'} in {self.origin}"
+        if self.shares:
+            what = f"shares main's {what}"
+        elif not self.provides:
+            what = "does not provide it"
         return f"{self.rule}: {where}: {what}"
 
 
@@ -65,7 +76,8 @@ class Explanation:
 
     Attributes:
         name: the module that is asked for.
-        rule: ``pin``, ``home``, ``scope`` or ``main``; ``unclaimed`` where only main can answer.
+        rule: ``pin``, ``home``, ``scope`` or ``main``; ``hermetic`` where a hermetic bubble
+            answers that it has none; ``unclaimed`` where only main can answer.
         why: the same as a sentence.
         asker: the full name of the asking module; empty where nobody is found to ask.
         file: the file of the asking code.
@@ -134,12 +146,14 @@ def explain_for(name: object, frame: FrameType | None) -> Explanation:
         )
     question = answering.question(name, asker)
     answer = answering.decision(name, asker)
-    seen = [_candidate(name, realm, rule) for realm, rule in candidates(top, **question)]
+    asked = list(candidates(top, **question))
+    seen = [_candidate(name, realm, rule) for realm, rule in asked]
     realm = answer.realm
+    answers = next((one for one, _ in asked if one is MAIN or one.provider(top)), realm)
     return Explanation(
         name,
         answer.rule.value,
-        _why(top, asker, answer.rule, question),
+        _SHARED[answer.rule] if answers.shares(top) else _why(top, asker, answer.rule, question),
         asker.module,
         asker.file,
         line,
@@ -167,7 +181,8 @@ def _candidate(name: str, realm: Realm, rule: Rule) -> Candidate:
         return Candidate(rule.value, realm.bubble, provides=False, version=None, origin=None)
     origin = _origin(serving, name)
     provides = serving is not MAIN or origin is not None or name in MAIN.modules
-    return Candidate(rule.value, realm.bubble, provides, _version(serving, top), origin)
+    version, shares = _version(serving, top), realm.shares(top)
+    return Candidate(rule.value, realm.bubble, provides, version, origin, shares)
 
 
 def _version(realm: Realm, top: str) -> str | None:
@@ -185,7 +200,8 @@ def _origin(realm: Realm, name: str) -> str | None:
     module = realm.modules.get(name)
     if module is not None:
         return getattr(module, "__file__", None)
-    return _find(name, path_of(realm))
+    in_place = name.partition(".")[0] in realm.in_place
+    return _find(name, main_path() if in_place else path_of(realm))
 
 
 def _origin_in_main(name: str) -> str | None:

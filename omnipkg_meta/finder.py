@@ -18,15 +18,24 @@ import sys
 from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, PathFinder
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import answering, asking, meta_path, metadata, modules, others, storage
+from omnipkg_meta import absent, answering, asking, meta_path, metadata, modules, others, storage
 from omnipkg_meta.activation import CURRENT, OVERLAYS
 from omnipkg_meta.answering import realm_for
-from omnipkg_meta.belonging import may_be_taken
+from omnipkg_meta.belonging import everybodys, may_be_taken
 from omnipkg_meta.loaders import load_inside, load_outside
 from omnipkg_meta.locks import without_import_lock
 from omnipkg_meta.namespaces import JOINED
 from omnipkg_meta.native import RealmExtensionLoader
-from omnipkg_meta.realm import CLAIMED, MAIN, Realm, bubbles_on_path, loaded, main_path, path_of
+from omnipkg_meta.realm import (
+    CLAIMED,
+    HERMETIC,
+    MAIN,
+    Realm,
+    bubbles_on_path,
+    loaded,
+    main_path,
+    path_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,8 +66,10 @@ class RealmFinder:
                 it, and another finder would have answered with a foreign file.
         """
         top = name.partition(".")[0]
-        if top not in CLAIMED and (
-            path is not None or not (meta_path.any_brought() or bubbles_on_path())
+        if (
+            top not in CLAIMED
+            and not HERMETIC
+            and (path is not None or not (meta_path.any_brought() or bubbles_on_path()))
         ):
             activation = CURRENT.get()
             if activation is None or top in _TOP_LEVEL_STANDARD:
@@ -86,8 +97,10 @@ FINDER = RealmFinder()
 def _find(
     name: str, path: Sequence[str] | None, target: ModuleType | None, frame: FrameType | None
 ) -> ModuleSpec | None:
+    if path is None:
+        storage.claim_new(name)
     realm = realm_for(name, frame)
-    if path is None and (realm is None or realm is MAIN):
+    if path is None and (realm is None or realm is MAIN or _lacks(realm, name)):
         realm = _that_brings(name, target, frame) or realm
     if realm is not None and realm is not MAIN:
         return _spec_in_realm(realm, name, path, target)
@@ -108,7 +121,9 @@ def _spec_in_realm(
     path: Sequence[str] | None,
     target: ModuleType | None,
 ) -> ModuleSpec | None:
-    if realm.adopts:
+    if _lacks(realm, name):
+        raise absent.error(realm, name)
+    if name.partition(".")[0] in realm.in_place:
         return _spec_adopted(realm, name, path, target)
     # A package may have extended its path over main's (``pkgutil.extend_path``).
     entries = path_of(realm) if path is None else [one for one in path if _within(one, realm)]
@@ -119,7 +134,7 @@ def _spec_in_realm(
         if name.partition(".")[0] not in realm.import_names:
             return _spec_of_made_up(realm, name, path, target)
         if path is not None and len(entries) < len(path) and PathFinder.find_spec(name, path):
-            raise _not_in(realm, name)  # it is main's, and PathFinder would be asked next
+            raise absent.error(realm, name)  # it is main's, and PathFinder would be asked next
         return _spec_from_elsewhere(realm, name, path, target)
     _keep_locations(spec)
     if type(spec.loader) is ExtensionFileLoader:
@@ -127,6 +142,11 @@ def _spec_in_realm(
     else:
         load_inside(spec, realm)
     return spec
+
+
+def _lacks(realm: Realm, name: str) -> bool:
+    """Tell whether a realm answers for a name only to say that its code does not see it."""
+    return realm.hermetic and realm.provider(name.partition(".")[0]) is None
 
 
 def _keep_locations(spec: ModuleSpec) -> None:
@@ -247,7 +267,7 @@ def _beside_bubbles(
         return None
     realm = _in_scope_on_path(name, frame)
     if realm is None:
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        raise absent.error(MAIN, name)
     return _spec_in_realm(realm, name, None, target)
 
 
@@ -321,9 +341,9 @@ def _spec_from_elsewhere(
         if all(_within(file, realm) for file in files):
             load_inside(spec, realm)
             return spec
-        raise _not_in(realm, name)
+        raise absent.error(realm, name)
     if path is None:
-        raise _not_in(realm, name)
+        raise absent.error(realm, name)
     return None
 
 
@@ -367,15 +387,9 @@ def _spec_of_made_up(
         if spec is not None and all(_within(file, realm) for file in _files_of(spec)):
             load_inside(spec, realm)
             return spec
+    if realm.hermetic and not everybodys(name.partition(".")[0]):
+        raise absent.error(realm, name)
     return _spec_in_main(name, path, target)
-
-
-def _not_in(realm: Realm, name: str) -> ModuleNotFoundError:
-    return ModuleNotFoundError(
-        f"No module named {name!r} in {realm.bubble!r}",
-        name=name,
-        path=realm.directories[0] if realm.directories else None,
-    )
 
 
 def install() -> None:

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from omnipkg_meta import (
+    absent,
     bare_names,
     environ,
     finder,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER_FORK", "ON_UNINSTALL", "install", "installed", "uninstall"]
 
-_PARTS = (lazy_imports, modules, locks, native_entry, finder, environ, bare_names)
+_PARTS = (lazy_imports, modules, locks, native_entry, finder, absent, environ, bare_names)
 
 #: Called when the hooks have come out, by whoever remembers that they are in.
 ON_UNINSTALL: list[Callable[[], None]] = []
@@ -124,4 +125,4 @@ def _leave() -> None:
     # (``finalize_modules`` in ``Python/pylifecycle.c``), whoever else holds them.
     for one in realm.loaded():
         for name, module in list(one.modules.items()):
-            sys.modules[f"{name} of {one.bubble!r}"] = module
+            sys.modules[f"{name} of {one!r}"] = module

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 from omnipkg_meta import meta_path
 from omnipkg_meta.answering import decision
 from omnipkg_meta.asking import who
-from omnipkg_meta.realm import MAIN, Realm, loaded, normalize
+from omnipkg_meta.realm import MAIN, Realm, loaded, main_path, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import FrameType
+
+    from omnipkg_meta.asking import Asker
 
 __all__ = ["find_distributions"]
 
@@ -54,10 +56,12 @@ def find_distributions(finder: object, context: Any, frame: FrameType | None) ->
     if not answers:
         return ()
     others = [one for one in meta_path.seen_by(asker.home) if one is not finder]
+    if asker.home is not None and asker.home.hermetic:
+        return _of_hermetic(asker, answers, others, context)
     return _of_all(answers, others, context)
 
 
-def _answers(asker: Any) -> dict[str, Realm]:
+def _answers(asker: Asker) -> dict[str, Realm]:
     """Return which realm answers for which distribution, those that main answers for left out."""
     answers = {}
     for realm in loaded():
@@ -70,6 +74,16 @@ def _answers(asker: Any) -> dict[str, Realm]:
 def _of_one(realm: Realm, context: Any) -> Iterator[Any]:
     yield from _in_realm(realm, context)
     _exhaust(context)
+
+
+def _of_hermetic(
+    asker: Asker, answers: dict[str, Realm], others: list[Any], context: Any
+) -> Iterator[Any]:
+    """Yield the same, but of main only what the asker's bubble shares with it."""
+    for distribution in _of_all(answers, others, context):
+        name = _name_of(distribution)
+        if name in answers or decision(name, asker, importable=False).realm is MAIN:
+            yield distribution
 
 
 def _of_all(answers: dict[str, Realm], others: list[Any], context: Any) -> Iterator[Any]:
@@ -97,8 +111,11 @@ def _in_realm(realm: Realm, context: Any) -> Iterator[Any]:
     # The library that asks: its MetadataPathFinder makes its kind of distribution.
     library = sys.modules[type(context).__module__]
     ours = copy.copy(context)
-    vars(ours)["path"] = realm.directories
+    # What is adopted has its metadata in main still, whether its files were copied or not.
+    vars(ours)["path"] = main_path() if realm.adopts else realm.directories
     for distribution in library.MetadataPathFinder().find_distributions(ours):
+        if realm.adopts and _name_of(distribution) not in realm.distributions:
+            continue
         # Read by ``EntryPoint.load``'s asker: an entry point loads in its bubble.
         distribution.__realm__ = realm
         yield distribution

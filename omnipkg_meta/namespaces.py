@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-__all__ = ["JOINED", "forget", "holder", "join", "member", "of_main", "portion"]
+__all__ = ["JOINED", "forget", "holder", "join", "member", "of_main", "portion", "spec_in_main"]
 
 #: Full names of the namespace packages that some bubble holds a portion of.
 JOINED: set[str] = set()
@@ -103,6 +103,8 @@ def _lends(space: str, part: str, realm: Realm) -> bool:
     if part not in MAIN.modules and _spec_in_main(part, path) is None:
         return False
     owners = declared.owners_in_main(part, path)
+    if realm.hermetic and not (owners and owners <= realm.shared.distributions):
+        return False
     return not owners or not owners.issubset(realm.distributions)
 
 
@@ -120,6 +122,11 @@ def _search_path(space: str, path: tuple[str, ...]) -> list[str] | None:
     if locations is None or (init is not None and not declares_namespace(init)):
         return None
     return list(locations)
+
+
+def spec_in_main(name: str) -> ModuleSpec | None:
+    """Find a module of main, whatever is active; None where main has none of that name."""
+    return _spec_in_main(name, tuple(main_path()))
 
 
 def _spec_in_main(name: str, path: tuple[str, ...]) -> ModuleSpec | None:
@@ -140,7 +147,8 @@ def _find(name: str, path: tuple[str, ...]) -> ModuleSpec | None:
     # Not ``find_spec``: it makes a ``_NamespacePath``, which takes it for granted
     # that the parent package is loaded.
     spec: ModuleSpec | None = PathFinder._get_spec(name, where)  # type: ignore[attr-defined]
-    if spec is not None:
+    # What is nowhere is a namespace package without any portion to ``_get_spec``.
+    if spec is not None and (spec.loader is not None or spec.submodule_search_locations):
         return spec
     _asking.now = True
     try:

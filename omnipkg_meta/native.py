@@ -67,7 +67,7 @@ def _refuse_damaged(name: str, path: str, realm: Realm) -> None:
     The loader maps a file that was cut off as if it were whole, and the process ends
     with SIGBUS when the first byte beyond its end is touched.
     """
-    bubble = realm.bubble
+    bubble = realm.files
     if bubble is not None and bubble.libraries is not None and bubble.libraries.untouched:
         file = path.removeprefix(f"{bubble.site_packages}{os.sep}").replace(os.sep, "/")
         if (why := bubble.libraries.untouched.get(file)) is not None:

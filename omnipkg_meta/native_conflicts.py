@@ -73,7 +73,7 @@ def check(realms: Iterable[Realm]) -> None:
         NativeConflictError: the loader would take one for another.
     """
     for realm in realms:
-        bubble = realm.bubble
+        bubble = realm.files
         if bubble is not None and (bubble.path, bubble.created) not in _admitted:
             with _lock:
                 _admitted[bubble.path, bubble.created] = _admit(bubble)

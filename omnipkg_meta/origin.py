@@ -46,7 +46,7 @@ def home(obj: object) -> Scope:
         obj: a module, class, function or method; anything else counts as its class.
 
     Returns:
-        The scope of its bubble (with ``adopt`` where its code was adopted);
+        The scope of its bubble, on the terms that it was loaded on;
         ``use(main)`` for what comes from main.
 
     Raises:
@@ -56,7 +56,13 @@ def home(obj: object) -> Scope:
     realm = _realm_of(obj)
     if realm is MAIN or realm.bubble is None:
         return use(main)
-    return use(realm.bubble, adopt=sorted(realm.provided) if realm.adopts else ())
+    inner = realm.outer or realm
+    return use(
+        realm.bubble,
+        share=sorted(inner.shared.distributions | inner.shared.modules),
+        adopt=sorted(realm.import_names) if realm.adopts else (),
+        hermetic=realm.hermetic,
+    )
 
 
 def _realm_of(obj: object) -> Realm:

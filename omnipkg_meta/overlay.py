@@ -16,6 +16,7 @@ from omnipkg_meta.errors import ActivationError
 from omnipkg_meta.namespaces import holder, of_main
 from omnipkg_meta.realm import MAIN, Realm
 from omnipkg_meta.sources import Source, check, claim, realms_for
+from omnipkg_meta.terms import read
 
 if TYPE_CHECKING:
     import os
@@ -59,6 +60,8 @@ _overlay_lock = threading.RLock()
 def activate(
     *sources: Source,
     install: bool | None = None,
+    share: Sequence[str] = (),
+    hermetic: bool = False,
     store: Store | str | os.PathLike[str] | None = None,
 ) -> Handle:
     """Lay bubbles over main for the whole process: every thread, and main's own code.
@@ -66,6 +69,9 @@ def activate(
     Args:
         sources: as for :func:`use`.
         install: as for :func:`use`.
+        share: as for :func:`use`: these names stay main's, for everybody.
+        hermetic: as for :func:`use`.  (There is no ``adopt``: main's own code sees
+            the bubble as it is.)
         store: as for :func:`use`.
 
     Returns:
@@ -73,12 +79,13 @@ def activate(
 
     Raises:
         ActivationError: main has loaded modules of those names already.
+        TermsError: what is to be shared does not fit.
     """
     before = _loaded_in_main()
-    check(sources)
-    realms = tuple(
-        realm for realm in realms_for(sources, install=install, store=store) if realm is not MAIN
-    )
+    terms = read(share, (), hermetic=hermetic)
+    check(sources, terms)
+    found = realms_for(sources, install=install, store=store, terms=terms)
+    realms = tuple(realm for realm in found if realm is not MAIN)
     hooks.install()
     with _overlay_lock:
         already = sorted(name for name in before if any(_covers(realm, name) for realm in realms))

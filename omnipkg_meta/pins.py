@@ -10,14 +10,15 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import answering, hooks, native_conflicts
+from omnipkg_meta import answering, hooks
 from omnipkg_meta.activation import PINS
 from omnipkg_meta.errors import PinError
-from omnipkg_meta.realm import Realm, realm_of
 from omnipkg_meta.sources import check, claim, realms_for
+from omnipkg_meta.terms import read
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
@@ -32,6 +33,9 @@ def pin(
     *requirements: str | Bubble,
     path: str | os.PathLike[str] | None = None,
     install: bool | None = None,
+    share: Sequence[str] = (),
+    adopt: Sequence[str] = (),
+    hermetic: bool = False,
     store: Store | str | os.PathLike[str] | None = None,
 ) -> tuple[Bubble, ...]:
     """Bind all code of one package to a bubble, for good; nobody else notices.
@@ -55,6 +59,10 @@ def pin(
             ``pip install --target``.
         install: build the bubble if none satisfies the requirements; by default as
             configured (``OMNIPKG_META_INSTALL``), which is no.
+        share: what the bubble takes from main, as for ``use``: where objects of it go
+            to and fro between the package and its callers.
+        adopt: what of main is loaded anew on top of the bubble, as for ``use``.
+        hermetic: as for ``use``: it is the bubble's code that does not see main.
         store: the store to look in, or its directory; by default the configured one.
 
     Returns:
@@ -66,19 +74,20 @@ def pin(
         BubbleNotFoundError: no bubble satisfies the requirements, nor does main.
         BubbleInvalidError: the path is no directory of installed packages.
         NativeConflictError: the loader would take one of its libraries for another one.
+        TermsError: what is to be shared or adopted does not fit.
     """
     if bool(requirements) == (path is not None):
         raise TypeError("pin() takes either requirements or path=")
     caller = sys._getframe(1).f_globals
     _check_package(package, str(caller.get("__name__")))
+    sources: tuple[str | Bubble, ...] = requirements
     if path is not None:
         from omnipkg_meta.store.vendored import Vendored
 
-        realms: tuple[Realm, ...] = (realm_of(Vendored.open(path)),)
-        native_conflicts.check(realms)
-    else:
-        check(requirements)
-        realms = tuple(realms_for(requirements, install=install, store=store))
+        sources = (Vendored.open(path),)
+    terms = read(share, adopt, hermetic=hermetic)
+    check(sources, terms)
+    realms = tuple(realms_for(sources, install=install, store=store, terms=terms))
     home = caller.get("__realm__")
     hooks.install()
     for realm in realms:

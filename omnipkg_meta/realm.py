@@ -16,24 +16,27 @@ import sys
 import threading
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta.errors import PathFileWarning, SharedModuleWarning
 from omnipkg_meta.layout import SearchPath, modules_in, portions, search_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
     from omnipkg_meta.store.bubble import Bubble
 
 __all__ = [
     "CLAIMED",
+    "HERMETIC",
     "MAIN",
     "Realm",
+    "Shared",
     "adopting",
     "after_fork",
     "bubbles_on_path",
+    "known",
     "loaded",
     "main_path",
     "normalize",
@@ -44,6 +47,9 @@ __all__ = [
 
 #: Top-level import names that a realm other than main provides.  Only ever grows.
 CLAIMED: set[str] = set()
+
+#: Realms that see nothing of main.  While there is one, all that main holds is claimed.
+HERMETIC: list[Realm] = []
 
 #: Packages that patch the standard library when they are imported, so that two
 #: copies would undo each other's work.  Before Python 3.13 ``typing_extensions``
@@ -58,11 +64,36 @@ def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+class Shared(NamedTuple):
+    """What a bubble takes from main: main's own modules, in the place of what it holds itself.
+
+    Attributes:
+        names: the top-level import names.
+        distributions: the normalized names of the distributions that provide them.
+        modules: those of the names that belong to no distribution.
+    """
+
+    names: frozenset[str] = frozenset()
+    distributions: frozenset[str] = frozenset()
+    modules: frozenset[str] = frozenset()
+
+
+_NOTHING_SHARED = Shared()
+
+
 class Realm:
     """The modules of one bubble (or of main), as loaded in this process.
 
+    A bubble has a realm for each set of terms that it is entered on: what it shares
+    with main, and whether it sees main at all, decide what its modules are bound to.
+
     Attributes:
         bubble: the bubble, or None for main.
+        files: what its modules are loaded from: the bubble, or a copy; None where they
+            are main's files.
+        shared: what it takes from main.
+        hermetic: whether its code sees nothing but itself and the standard library.
+        in_place: the top-level names of what it loads anew from main's own files.
         directories: where its modules are found, as ``sys.path`` would list them.
         prefix: what the paths of its files begin with.
         provided: the top-level import names it provides: those of its distributions, and
@@ -70,7 +101,7 @@ class Realm:
         portions: the full names of its namespace packages, each with what it holds there.
         distributions: the distributions it holds, normalized name to version.
         outer: the realm that is asked next, before main; None where main is next.
-        adopts: whether its code is main's, loaded anew on top of ``outer``.
+        adopts: whether its code is main's, loaded anew on top of ``outer``, which is a bubble's.
         modules: its table of modules, full name to module.
         startup: lines of code that install finders, to be executed before those are asked.
     """
@@ -81,12 +112,16 @@ class Realm:
         "bubble",
         "directories",
         "distributions",
+        "files",
+        "hermetic",
         "import_names",
+        "in_place",
         "modules",
         "outer",
         "portions",
         "prefix",
         "provided",
+        "shared",
         "startup",
     )
 
@@ -99,26 +134,40 @@ class Realm:
         distributions: Mapping[str, str],
         outer: Realm | None = None,
         adopts: bool = False,
+        files: Bubble | None = None,
+        shared: Shared = _NOTHING_SHARED,
+        hermetic: bool = False,
+        in_place: Iterable[str] = (),
     ) -> None:
         self.bubble = bubble
+        self.files = files
+        self.shared = shared
+        self.hermetic = hermetic
+        self.in_place = frozenset(in_place)
         self.directories = list(directories)
         # Also as code of the bubble names itself that asks for the real path of its file.
         paths = dict.fromkeys((*self.directories, *map(os.path.realpath, self.directories)))
         self.prefix = tuple(os.path.join(directory, "") for directory in paths)
         self.import_names = import_names
-        self.provided = frozenset(import_names)
-        self.portions = portions(self.directories, self.provided)
+        self.provided = frozenset(import_names) | shared.names
+        self.portions = portions(self.directories, self.provided - shared.names)
         self.distributions = distributions
         self.outer = outer
         self.adopts = adopts
         self.modules: dict[str, ModuleType] = {}
         self.startup: list[str] = []
-        self._elsewhere: dict[str, Realm] = {}
+        self._elsewhere: dict[str, Realm] = (
+            dict.fromkeys(shared.names, MAIN) if shared.names else {}
+        )
 
     def __repr__(self) -> str:
         if self.adopts:
             return f"<realm of {', '.join(self.import_names)} adopted by {self.outer!r}>"
-        return f"<realm of {self.bubble!r}>" if self.bubble else "<realm of main>"
+        if self.bubble is None:
+            return "<realm of main>"
+        terms = [f"sharing {', '.join(sorted(self.shared.names))}"] if self.shared.names else []
+        terms += ["hermetic"] if self.hermetic else []
+        return f"<realm of {self.bubble!r}{', ' if terms else ''}{', '.join(terms)}>"
 
     def chain(self) -> Iterator[Realm]:
         """Yield this realm and those around it, up to but without main."""
@@ -128,7 +177,10 @@ class Realm:
             realm = realm.outer
 
     def provider(self, top: str) -> Realm | None:
-        """Return the realm that serves a top-level import name here; None where main does."""
+        """Return the realm that serves a top-level import name here; None where none does.
+
+        Main itself, where the name is shared with it.
+        """
         realm: Realm | None = self
         while realm is not None:
             if top in realm.provided:
@@ -136,9 +188,21 @@ class Realm:
             realm = realm.outer
         return None
 
-    def distribution_provider(self, name: str) -> Realm | None:
-        """Return the realm that holds a distribution (normalized name); None where main does."""
+    def shares(self, top: str) -> bool:
+        """Tell whether a top-level import name is main's here, since it is shared with it."""
         for realm in self.chain():
+            if top in realm.provided:
+                return top in realm.shared.names
+        return False
+
+    def distribution_provider(self, name: str) -> Realm | None:
+        """Return the realm that holds a distribution (normalized name); None where main does.
+
+        Main itself, where the distribution is shared with it.
+        """
+        for realm in self.chain():
+            if name in realm.shared.distributions:
+                return MAIN
             if name in realm.distributions:
                 return realm
         return None
@@ -148,7 +212,7 @@ class Realm:
 #: claimed names only; all others stay where they always were.
 MAIN = Realm(bubble=None, directories=(), import_names={}, distributions={})
 
-_realms: dict[Bubble | tuple[Bubble, frozenset[str]], Realm] = {}
+_realms: dict[Any, Realm] = {}
 # Re-entrant: a signal handler may enter a scope while its thread is in here.
 _lock = threading.RLock()
 
@@ -240,31 +304,58 @@ def realm_of_file(file: str) -> Realm:
     return MAIN
 
 
-def realm_of(bubble: Bubble) -> Realm:
-    """Return the realm of a bubble, the same one each time.
+def known(
+    bubble: Bubble, shared: Shared = _NOTHING_SHARED, *, hermetic: bool = False
+) -> Realm | None:
+    """Return the realm of a bubble on these terms, if it was made."""
+    return _realms.get((bubble, shared, hermetic))
+
+
+def realm_of(
+    bubble: Bubble,
+    shared: Shared = _NOTHING_SHARED,
+    *,
+    hermetic: bool = False,
+    files: Bubble | None = None,
+) -> Realm:
+    """Return the realm of a bubble on these terms, the same one each time.
+
+    Args:
+        bubble: the bubble.
+        shared: what it takes from main.
+        hermetic: whether its code sees nothing but itself and the standard library.
+        files: what its modules are loaded from, if that is a copy.
 
     Raises:
         BubbleInvalidError: the bubble was removed since it was opened.
     """
+    key = (bubble, shared, hermetic)
     try:
-        return _realms[bubble]
+        return _realms[key]
     except KeyError:
         pass
     with _lock:
-        if bubble not in _realms:
+        if key not in _realms:
             bubble.hold()
-            found = search_path(str(bubble.site_packages))
+            if files is None:
+                files = bubble
+            else:
+                files.hold()
+            found = search_path(str(files.site_packages))
             realm = Realm(
                 bubble=bubble,
                 directories=found.directories,
-                import_names=_import_names(bubble, found),
-                distributions=bubble.distributions,
+                import_names=_import_names(files, found),
+                distributions=files.distributions,
+                files=files,
+                shared=shared,
+                hermetic=hermetic,
             )
             realm.startup = found.startup
-            for top in realm.provided & _ONE_PER_PROCESS:
+            for top in (realm.provided - shared.names) & _ONE_PER_PROCESS:
                 _share(top, realm)
-            _realms[bubble] = realm
-        return _realms[bubble]
+            _realms[key] = realm
+        return _realms[key]
 
 
 def _import_names(bubble: Bubble, found: SearchPath) -> dict[str, tuple[str, ...]]:
@@ -290,26 +381,43 @@ def _import_names(bubble: Bubble, found: SearchPath) -> dict[str, tuple[str, ...
     return names
 
 
-def adopting(bubble: Bubble, names: Iterable[str]) -> Realm:
-    """Return the realm in which modules of main are loaded anew on top of a bubble.
+def adopting(
+    outer: Realm,
+    names: Mapping[str, Iterable[str]],
+    distributions: Mapping[str, str],
+    copy: Callable[[], Bubble | None],
+) -> Realm:
+    """Return the realm in which modules of main are loaded anew on top of a bubble's.
 
     Args:
-        bubble: the bubble that the adopted code sees first.
-        names: the top-level import names of main that are adopted.
+        outer: the bubble's realm, which the adopted code sees first.
+        names: the top-level import names that are adopted, each with its distributions.
+        distributions: the versions of these distributions.
+        copy: gives a copy of what cannot be loaded a second time from main's own files;
+            called the first time only.
     """
-    outer = realm_of(bubble)
-    key = (bubble, frozenset(names))
-    with _lock:
-        if key not in _realms:
-            _realms[key] = Realm(
-                bubble=bubble,
-                directories=(),
-                import_names=dict.fromkeys(sorted(key[1]), ()),
-                distributions={},
-                outer=outer,
-                adopts=True,
-            )
-        return _realms[key]
+    key = (outer, frozenset(names))
+    if key not in _realms:
+        files = copy()
+        found = SearchPath([], [], []) if files is None else search_path(str(files.site_packages))
+        copied = {} if files is None else _import_names(files, found)
+        with _lock:
+            if key not in _realms:
+                _realms[key] = Realm(
+                    bubble=outer.bubble,
+                    directories=found.directories,
+                    import_names={
+                        **names,
+                        **{name: copied[name] for name in names if name in copied},
+                    },
+                    distributions=distributions,
+                    outer=outer,
+                    adopts=True,
+                    files=files,
+                    hermetic=outer.hermetic,
+                    in_place=names.keys() - copied.keys(),
+                )
+    return _realms[key]
 
 
 def _share(top: str, new: Realm) -> None:
@@ -317,7 +425,11 @@ def _share(top: str, new: Realm) -> None:
 
     The newest, as long as none is loaded; then the one that is.
     """
-    holders = [realm for realm in _realms.values() if top in realm.provided and not realm.adopts]
+    holders = [
+        realm
+        for realm in _realms.values()
+        if top in realm.provided and not realm.adopts and top not in realm.shared.names
+    ]
     holders.append(new)
     owners = (owner for realm in holders for owner in realm.import_names[top])
     name = next(iter(owners), normalize(top))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from omnipkg_meta.errors import RequirementError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from importlib.metadata import PackageMetadata
 
     from packaging.requirements import Requirement
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Asked",
     "Found",
+    "demands",
     "name_of",
     "normalize",
     "parse",
@@ -128,6 +129,29 @@ def satisfied(asked: Iterable[Asked], find: Callable[[str], Found | None]) -> bo
                 seen.add((one.name, extra))
                 pending.extend(_of_extra(found.requires, extra))
     return True
+
+
+def demands(
+    roots: Iterable[tuple[str, str]], find: Callable[[str], Found | None]
+) -> Iterator[tuple[str, Asked]]:
+    """Yield each requirement that distributions have, with the name of the one that has it.
+
+    Args:
+        roots: normalized names of distributions, each with the name of an extra of it, or
+            with an empty one for what it needs anyway.  Extras that these need are followed.
+        find: gives the distribution of a normalized name, or None.
+    """
+    pending = list(roots)
+    seen: set[tuple[str, str]] = set()
+    while pending:
+        name, extra = pending.pop()
+        found = find(name)
+        if found is None or (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for one in _of_extra(found.requires, extra):
+            yield name, one
+            pending.extend((one.name, wanted) for wanted in one.extras)
 
 
 def satisfied_by_main(
@@ -312,6 +336,7 @@ def _asked(
 
 
 def _of_extra(requires: Sequence[str], extra: str) -> list[Asked]:
+    """Return what holds for an extra only; for none (an empty name), what holds anyway."""
     wanted = []
     for text in requires:
         try:
@@ -319,10 +344,9 @@ def _of_extra(requires: Sequence[str], extra: str) -> list[Asked]:
         except RequirementError:  # an old distribution's slip is not the caller's
             continue
         marker = requirement.marker
-        if (
-            marker is None
-            or marker.evaluate({"extra": ""})
-            or not marker.evaluate({"extra": extra})
+        anyway = marker is None or marker.evaluate({"extra": ""})
+        if not (
+            anyway if not extra else marker and not anyway and marker.evaluate({"extra": extra})
         ):
             continue
         extras = frozenset(normalize(name) for name in requirement.extras)

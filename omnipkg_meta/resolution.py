@@ -11,6 +11,10 @@ The rules:
 2. **Home.** Code answers to the environment it was installed in.
 3. **Scope.** Otherwise the innermost scope of the context that provides the name.
 4. **Main.**
+
+A name that a bubble shares with main is one that it provides: it answers with
+main's.  Where the home is hermetic, nothing comes after it: what it does not have
+is not there for its code.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ class Rule(enum.Enum):
     HOME = "home"
     SCOPE = "scope"
     MAIN = "main"
+    HERMETIC = "hermetic"
 
 
 class Decision(NamedTuple):
@@ -52,6 +57,7 @@ def decide(
     pins: Sequence[Realm],
     activation: Activation | None,
     overlays: Sequence[Realm],
+    hermetic: bool = False,
     provider: Callable[[Realm, str], Realm | None] = Realm.provider,
 ) -> Decision:
     """Say which realm answers for a name: the first candidate that provides it.
@@ -65,15 +71,23 @@ def decide(
         activation: the innermost activation of the asking context; for code of a
             bubble it counts for what was adopted on top of that bubble only.
         overlays: the realms laid over main for the whole process.
+        hermetic: whether the home is all that the asking code sees of such names.
         provider: how a realm is asked; ``Realm.provider`` for import names,
             ``Realm.distribution_provider`` for distributions.
     """
     for realm, rule in candidates(
-        name, home=home, declares=declares, pins=pins, activation=activation, overlays=overlays
+        name,
+        home=home,
+        declares=declares,
+        pins=pins,
+        activation=activation,
+        overlays=overlays,
+        hermetic=hermetic,
     ):
-        if found := MAIN if realm is MAIN else provider(realm, name):
+        last = realm is MAIN or rule is Rule.HERMETIC
+        if found := realm if last else provider(realm, name):
             return Decision(found, rule)
-    raise AssertionError("main is always the last candidate")
+    raise AssertionError("main, or a hermetic home, is always the last candidate")
 
 
 def candidates(
@@ -84,9 +98,11 @@ def candidates(
     pins: Sequence[Realm],
     activation: Activation | None,
     overlays: Sequence[Realm],
+    hermetic: bool = False,
 ) -> Iterator[tuple[Realm, Rule]]:
-    """Yield the realms that are asked for a name, in order, each with its rule; main comes last.
+    """Yield the realms that are asked for a name, in order, each with its rule.
 
+    The last one answers, whether it provides the name or not: main, or a hermetic home.
     The arguments are those of :func:`decide`.
     """
     # A pin is the word of the code's own author, so it goes before what the installer
@@ -96,13 +112,10 @@ def candidates(
     rule = Rule.MAIN
     if home is not None:
         yield home, Rule.HOME
-        # What a scope adopted on top of that home: packages that import by a string
-        # on behalf of the user (Django's settings) find what the user meant.
-        while activation is not None:
-            for realm in activation.realms:
-                if realm.outer is home:
-                    yield realm, Rule.HOME
-            activation = activation.parent
+        yield from ((realm, Rule.HOME) for realm in _adopting(home, activation))
+        if hermetic:
+            yield home, Rule.HERMETIC
+            return
         rule = Rule.HOME
     elif declares(name):
         rule = Rule.HOME
@@ -114,6 +127,19 @@ def candidates(
     for realm in overlays:
         yield realm, rule
     yield MAIN, rule
+
+
+def _adopting(home: Realm, activation: Activation | None) -> Iterator[Realm]:
+    """Yield what active scopes adopted on top of a home.
+
+    Packages that import by a string on behalf of the user (Django's settings) find
+    what the user meant.
+    """
+    while activation is not None:
+        for realm in activation.realms:
+            if realm.outer is home:
+                yield realm
+        activation = activation.parent
 
 
 def in_scope(

@@ -20,16 +20,8 @@ from omnipkg_meta import activation, hooks, notes
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.errors import RequirementError
 from omnipkg_meta.realm import Realm, normalize
-from omnipkg_meta.sources import (
-    Main,
-    Source,
-    adopted,
-    check,
-    check_adopted,
-    claim,
-    main,
-    realms_for,
-)
+from omnipkg_meta.sources import Main, Source, check, claim, main, realms_for
+from omnipkg_meta.terms import Terms, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -57,11 +49,11 @@ class Scope:
         sources: tuple[Source, ...],
         *,
         install: bool | None,
-        adopt: tuple[str, ...],
+        terms: Terms,
         store: Store | str | os.PathLike[str] | None,
     ) -> None:
         self.sources = sources
-        self._adopt = adopt
+        self._terms = terms
         self._install = install
         self._store = store
         self._realms: tuple[Realm, ...] = ()
@@ -70,10 +62,7 @@ class Scope:
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
-        arguments = [*map(repr, self.sources)]
-        if self._adopt:
-            arguments.append(f"adopt={list(self._adopt)!r}")
-        return f"use({', '.join(arguments)})"
+        return f"use({', '.join([*map(repr, self.sources), *self._terms.arguments()])})"
 
     @property
     def bubbles(self) -> tuple[Bubble, ...]:
@@ -88,6 +77,7 @@ class Scope:
             BubbleNotFoundError: no bubble satisfies the requirements, nor does main.
             BubbleInvalidError: the bubble was tampered with.
             NativeConflictError: the loader would mix up its libraries with others.
+            TermsError: what is to be shared or adopted does not fit.
             HookError: this interpreter cannot carry the hooks.
         """
         outermost = self._outermost or self._prepare()
@@ -219,8 +209,10 @@ class Scope:
         with self._lock:
             if self._outermost is None:
                 if not self._realms:
-                    found = realms_for(self.sources, install=self._install, store=self._store)
-                    self._realms = tuple(adopted(realm, self._adopt) for realm in found)
+                    found = realms_for(
+                        self.sources, install=self._install, store=self._store, terms=self._terms
+                    )
+                    self._realms = tuple(found)
                 hooks.install()
                 for realm in self._realms:
                     claim(realm)
@@ -249,6 +241,7 @@ hooks.AFTER_FORK.append(_renew_locks)
 
 
 _scopes: dict[Any, Scope] = {}
+_NO_TERMS = Terms()
 
 
 def install(
@@ -305,7 +298,9 @@ def install(
 def use(
     *sources: Source,
     install: bool | None = None,
+    share: Sequence[str] = (),
     adopt: Sequence[str] = (),
+    hermetic: bool = False,
     store: Store | str | os.PathLike[str] | None = None,
 ) -> Scope:
     """Return the scope of one or more requirements, to be entered with ``with``.
@@ -315,9 +310,13 @@ def use(
             or :data:`main`.
         install: build the bubble if none satisfies the requirements; by default
             as configured (``OMNIPKG_META_INSTALL``), which is no.
-        adopt: top-level names of main's modules, your own for example, that are
-            loaded anew inside the bubble, so that they see its versions.  Native
-            modules cannot be adopted and are refused when they are imported.
+        share: what the bubble takes from main, so that objects cross: top-level names
+            of modules, or names of distributions.  A name stands for its whole
+            distribution.  What the bubble requires has to hold with main's version.
+        adopt: what of main, your own modules for example, is loaded anew inside the
+            bubble, so that it sees the bubble's versions; names as for ``share``.
+        hermetic: let the bubble's code see nothing but the bubble and the standard
+            library; main never serves the requirements then.
         store: the store to look in, or its directory; by default the configured one.
 
     Returns:
@@ -325,19 +324,19 @@ def use(
         The same one for the same arguments.
 
     Raises:
-        RequirementError: a requirement is malformed, or a name cannot be adopted.
-        TypeError: a source is none of these, or there is none.
+        RequirementError: a requirement is malformed, or a name cannot be shared or adopted.
+        TypeError: a source is none of these, or there is none; or names are not in a list.
     """
     if not all(isinstance(source, (str, Main)) for source in sources):
         check(sources)  # before they are hashed, which has a worse message
-    key = (sources, install, tuple(adopt), store, os.environ.get("OMNIPKG_META_STORE"))
+    terms = read(share, adopt, hermetic=hermetic) if share or adopt or hermetic else _NO_TERMS
+    key = (sources, install, terms, store, os.environ.get("OMNIPKG_META_STORE"))
     try:
         return _scopes[key]
     except KeyError:
         pass
-    check(sources)
-    check_adopted(adopt)
-    made = Scope(sources, install=install, adopt=tuple(adopt), store=store)
+    check(sources, terms)
+    made = Scope(sources, install=install, terms=terms, store=store)
     return _scopes.setdefault(key, made)
 
 
@@ -345,6 +344,9 @@ def load(
     *sources: Source,
     name: str | None = None,
     install: bool | None = None,
+    share: Sequence[str] = (),
+    adopt: Sequence[str] = (),
+    hermetic: bool = False,
     store: Store | str | os.PathLike[str] | None = None,
 ) -> ModuleType:
     """Import a module of a bubble and return it, without a block.
@@ -353,14 +355,17 @@ def load(
         sources: as for :func:`use`.
         name: the module's full name; by default the one that the first
             requirement's distribution provides.
-        install: as for :func:`use`.
+        install: as for :func:`use`; and so are the others.
+        share: as for :func:`use`.
+        adopt: as for :func:`use`.
+        hermetic: as for :func:`use`.
         store: as for :func:`use`.
 
     Raises:
         RequirementError: the distribution provides several modules; name one.
         ImportError: the module cannot be imported.
     """
-    scope = use(*sources, install=install, store=store)
+    scope = use(*sources, install=install, share=share, adopt=adopt, hermetic=hermetic, store=store)
     if name is None:
         name = _import_name(scope)
     with scope:

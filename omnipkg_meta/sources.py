@@ -6,12 +6,12 @@ is found for requirements.  It must not know when a scope is entered.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Union
 
 from omnipkg_meta import answering, namespaces, native_conflicts, storage
 from omnipkg_meta.errors import BubbleInvalidError, RequirementError
-from omnipkg_meta.realm import MAIN, Realm, adopting, realm_of
+from omnipkg_meta.realm import MAIN, Realm, realm_of
+from omnipkg_meta.terms import Terms
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
-__all__ = ["Main", "Source", "adopted", "check", "check_adopted", "claim", "main", "realms_for"]
+__all__ = ["Main", "Source", "check", "claim", "main", "realms_for"]
+
+_NO_TERMS = Terms()
 
 
 class Main:
@@ -40,22 +42,31 @@ Source = Union[str, "Bubble", Main]
 
 
 def claim(realm: Realm) -> None:
-    """Make the names that a realm provides claimed names."""
+    """Make what a realm provides claimed names; for a hermetic one also what main holds."""
     for one in realm.chain():
         namespaces.join(one)
         storage.claim(one.provided)
+    if realm.hermetic:
+        storage.claim_all(realm)
     answering.forget()
 
 
 def realms_for(
-    sources: Sequence[Source], *, install: bool | None, store: Store | str | os.PathLike[str] | None
+    sources: Sequence[Source],
+    *,
+    install: bool | None,
+    store: Store | str | os.PathLike[str] | None,
+    terms: Terms = _NO_TERMS,
 ) -> list[Realm]:
     """Return the realms that serve what was asked for, requirements' first.
+
+    Where main serves, it serves as it is: there is nothing to share with it, nor to adopt.
 
     Raises:
         BubbleNotFoundError: no bubble satisfies the requirements, nor does main.
         BuildError: the bubble was to be built, and could not be.
         NativeConflictError: the loader would mix up its libraries with others.
+        TermsError: what is to be shared or adopted does not fit.
     """
     requirements: list[str] = []
     realms: list[Realm] = []
@@ -65,34 +76,28 @@ def realms_for(
         elif isinstance(source, str):
             requirements.append(source)
         else:
-            realms.append(realm_of(source))
+            realms.append(_realm_on(source, terms))
     if requirements:
-        bubble = _bubble_for(requirements, install=install, store=store)
-        realms.insert(0, MAIN if bubble is None else realm_of(bubble))
-    native_conflicts.check(realms)
+        bubble = _bubble_for(requirements, install=install, store=store, terms=terms)
+        realms.insert(0, MAIN if bubble is None else _realm_on(bubble, terms, requirements))
+    native_conflicts.check(step for realm in realms for step in realm.chain())
     return realms
 
 
-def adopted(realm: Realm, names: tuple[str, ...]) -> Realm:
-    """Return the realm in which names of main are adopted by a bubble.
+def _realm_on(bubble: Bubble, terms: Terms, requirements: Sequence[str] = ()) -> Realm:
+    if not terms:
+        return realm_of(bubble)
+    from omnipkg_meta.realms import realm_on
 
-    Where main serves, its modules are as wanted already.
-
-    Raises:
-        RequirementError: the bubble provides one of the names itself.
-    """
-    for name in names:
-        if name in realm.provided:
-            raise RequirementError(
-                f"{name!r} cannot be adopted: {realm.bubble!r} provides it.",
-                requirement=name,
-                tip="leave it out of adopt=",
-            )
-    return adopting(realm.bubble, names) if names and realm.bubble is not None else realm
+    return realm_on(bubble, terms, requirements)
 
 
 def _bubble_for(
-    requirements: list[str], *, install: bool | None, store: Store | str | os.PathLike[str] | None
+    requirements: list[str],
+    *,
+    install: bool | None,
+    store: Store | str | os.PathLike[str] | None,
+    terms: Terms,
 ) -> Bubble | None:
     """Return the best bubble for requirements; None where main serves them."""
     from omnipkg_meta import config
@@ -108,7 +113,7 @@ def _bubble_for(
             if bubble.path.exists():
                 raise
         # Another program has removed it since it was found; perhaps there is another one.
-    if satisfied_by_main(requirements):
+    if not terms.hermetic and satisfied_by_main(requirements):
         return None
     if config.install_missing() if install is None else install:
         from omnipkg_meta.store.build import install as build
@@ -117,28 +122,11 @@ def _bubble_for(
     return store.require(requirements)
 
 
-def check_adopted(names: Sequence[str]) -> None:
-    """Refuse what cannot be adopted whatever the bubble.
-
-    Raises:
-        TypeError: it is not a list of top-level names.
-        RequirementError: a name is that of the standard library, the program, or this library.
-    """
-    if isinstance(names, str) or not all(str(name).isidentifier() for name in names):
-        raise TypeError(f"adopt takes a list of top-level module names, not {names!r}")
-    for name in names:
-        if name in sys.stdlib_module_names or name in ("__main__", "omnipkg_meta"):
-            raise RequirementError(
-                f"{name!r} cannot be adopted: there is one of it in a process.",
-                requirement=name,
-            )
-
-
-def check(sources: Sequence[object]) -> None:
+def check(sources: Sequence[object], terms: Terms = _NO_TERMS) -> None:
     """Refuse what cannot be a source, before anything is done about it.
 
     Raises:
-        RequirementError: a requirement is malformed.
+        RequirementError: a requirement is malformed, or main is to be hermetic.
         TypeError: a source is none, or there is none.
     """
     from omnipkg_meta.store.bubble import Bubble
@@ -157,3 +145,9 @@ def check(sources: Sequence[object]) -> None:
         from omnipkg_meta.requirements import parse
 
         parse(texts)
+    if terms.hermetic and any(isinstance(source, Main) for source in sources):
+        raise RequirementError(
+            "Main cannot be hermetic: it is what a hermetic bubble does not see.",
+            requirement=repr(main),
+            tip="leave om.main or hermetic=True out",
+        )

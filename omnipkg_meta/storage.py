@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import answering
 from omnipkg_meta.asking import who
-from omnipkg_meta.belonging import Entry, belongs, may_be_taken
-from omnipkg_meta.realm import CLAIMED, MAIN, loaded, realm_of_file
+from omnipkg_meta.belonging import Entry, belongs, everybodys, may_be_taken
+from omnipkg_meta.realm import CLAIMED, HERMETIC, MAIN, loaded, realm_of_file
 from omnipkg_meta.retype import check_live, prove, set_type, subscript_in_c
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "after_fork",
     "claim",
+    "claim_all",
+    "claim_new",
     "guarded",
     "install",
     "installed",
@@ -126,6 +128,24 @@ def claim(names: Iterable[str]) -> None:
         sweep(MAIN)
 
 
+def claim_all(realm: Realm) -> None:
+    """Claim all that main holds, and what comes to it from now on, so that a realm sees none."""
+    if realm not in HERMETIC:
+        HERMETIC.append(realm)
+    storage: dict[Any, Any] = sys.modules
+    claim(top for top in map(_top, dict.keys(storage)) if not everybodys(top))
+
+
+def claim_new(name: object) -> None:
+    """Claim a name that comes into the table, if some realm must not see what main holds."""
+    if HERMETIC and isinstance(name, str) and not is_claimed(name) and not everybodys(_top(name)):
+        claim({_top(name)})
+
+
+def _top(name: object) -> str:
+    return name.partition(".")[0] if isinstance(name, str) else "sys"
+
+
 def provide(realm: Realm, top: str) -> None:
     """Let a realm provide one more top-level name; but for made-up ones it sees what is there."""
     with _lock:
@@ -145,6 +165,8 @@ def take(name: object, module: object, frame: FrameType | None) -> None:
         entry.made_up or any(belongs(name, entry, realm.prefix) for realm in loaded())
     ):
         take_for(who(frame).home, name, module)
+    else:
+        claim_new(name)
 
 
 def take_for(home: Realm | None, name: object, module: object) -> None:
@@ -163,6 +185,7 @@ def take_for(home: Realm | None, name: object, module: object) -> None:
             provide(home, top)
     elif not is_claimed(name):
         _unclaimed.add(name)  # so that no sweep takes it
+        claim_new(name)
 
 
 def spare(name: object, frame: FrameType | None) -> None:

@@ -65,7 +65,7 @@ def test_what_is_one_in_a_process_is_not_adopted(name: str) -> None:
         om.use("whatever==1.0", adopt=[name])
 
 
-@pytest.mark.parametrize("adopt", ["user", ["a.b"], ["../user"], [1]])
+@pytest.mark.parametrize("adopt", ["user", ["a/b"], ["../user"], [1]])
 def test_adopt_takes_a_list_of_top_level_names(adopt: Any) -> None:
     with pytest.raises(TypeError, match="top-level"):
         om.use("whatever==1.0", adopt=adopt)

@@ -21,7 +21,17 @@ from omnipkg_meta.errors import BubbleInvalidError, BubbleTagError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LINK", "LOCK", "MANIFEST", "SCHEMA", "SCRIPTS", "SITE_PACKAGES", "Bubble", "Libraries"]
+__all__ = [
+    "COPIES",
+    "LINK",
+    "LOCK",
+    "MANIFEST",
+    "SCHEMA",
+    "SCRIPTS",
+    "SITE_PACKAGES",
+    "Bubble",
+    "Libraries",
+]
 
 #: The version of the manifest's format that this library writes and understands.
 SCHEMA = 1
@@ -30,6 +40,8 @@ MANIFEST = "manifest.json"
 LOCK = "pylock.toml"
 SITE_PACKAGES = "site-packages"
 SCRIPTS = "bin"
+#: Where, beside the bubbles, their copies are (copies.py).
+COPIES = ".copies"
 #: What the digest of a link that the build made begins with; its target follows.
 LINK = "link="
 
@@ -193,7 +205,9 @@ class Bubble:
         cls, path: Path, entry: dict[str, Any]
     ) -> Bubble:
         distributions = _mapping(path, entry, "distributions")
-        if not distributions:
+        # What was copied of main may be modules that no distribution owns.
+        copied = "copy" in entry
+        if not distributions and not copied:
             _invalid(path, "its manifest names no distribution")
         versions, requires, digests = {}, {}, {}
         for name, facts in distributions.items():
@@ -207,7 +221,8 @@ class Bubble:
         names = _mapping(path, entry, "import_names")
         for name in names:
             owners = _strings(path, names, name)
-            if not name.isidentifier() or not owners or not set(owners) <= versions.keys():
+            owned = bool(owners) or copied
+            if not name.isidentifier() or not owned or not set(owners) <= versions.keys():
                 _invalid(path, f"its manifest gives an import name {name!r}")
         scripts = _mapping(path, entry, "scripts")
         for script, target in scripts.items():

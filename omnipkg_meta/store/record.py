@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Recorded", "digest", "files", "import_names", "is_native", "read", "script_targets"]
+__all__ = [
+    "Recorded",
+    "digest",
+    "files",
+    "import_names",
+    "is_native",
+    "names_native",
+    "read",
+    "script_targets",
+]
 
 _EXTENSION = re.compile(r"\.(?:so|pyd)$", re.IGNORECASE)
 _NATIVE_NAME = re.compile(r"\.(?:so(?:\.\d+)*|pyd|dylib|dll)$", re.IGNORECASE)
@@ -113,6 +122,11 @@ def is_native(entry: os.DirEntry[str]) -> bool:
         return False
     with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 (the same)
         return file.read(4).startswith(_NATIVE_MAGIC)
+
+
+def names_native(path: str) -> bool:
+    """Say whether a file is a shared object by its name."""
+    return _NATIVE_NAME.search(path) is not None
 
 
 def import_names(recorded: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from omnipkg_meta import config, requirements
 from omnipkg_meta.errors import BubbleInvalidError, BubbleNotFoundError, StoreError
 from omnipkg_meta.requirements import Asked, Found
 from omnipkg_meta.store import lease
-from omnipkg_meta.store.bubble import MANIFEST, Bubble
+from omnipkg_meta.store.bubble import COPIES, MANIFEST, Bubble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -199,6 +200,8 @@ class Store:
         trash = path.with_name(f"{TRASH}{os.urandom(8).hex()}")
         try:
             with lease.exclusive(path, force=force):
+                if path.exists():  # first: copies without a bubble would be nobody's
+                    self._throw_away(self.tag_path / COPIES / path.name)
                 path.rename(trash)
         except StoreError:
             raise
@@ -248,6 +251,10 @@ class Store:
             dry_run=dry_run,
         )
 
+    def copies(self, bubble: Bubble) -> list[Bubble]:
+        """Return the copies of a bubble, made for those who entered it on other terms."""
+        return [copy for _, copy in self._copies_of(bubble) if isinstance(copy, Bubble)]
+
     def verify(self, bubble: Bubble) -> list[str]:
         """Compare every file of a bubble with what was installed.
 
@@ -260,7 +267,11 @@ class Store:
         from omnipkg_meta.store.verify import problems
 
         with lease.shared(bubble.path):
-            return problems(bubble)
+            found = problems(bubble)
+            for name, copy in self._copies_of(bubble):
+                wrong = [str(copy)] if isinstance(copy, BubbleInvalidError) else problems(copy)
+                found += [f"its copy {name}: {one}" for one in wrong]
+            return found
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Store):
@@ -312,6 +323,24 @@ class Store:
         bubble = Bubble.open(path, tag=self.tag)
         _opened[key] = (identity, bubble)
         return bubble
+
+    def _copies_of(self, bubble: Bubble) -> Iterator[tuple[str, Bubble | BubbleInvalidError]]:
+        folder = self.tag_path / COPIES / bubble.id
+        try:
+            names = sorted(one.name for one in folder.iterdir())
+        except OSError:
+            return  # there is none
+        for name in names:
+            try:
+                yield name, Bubble.open(folder / name, tag=self.tag)
+            except BubbleInvalidError as error:  # noqa: PERF203 (one broken copy is not all)
+                yield name, error
+
+    def _throw_away(self, folder: Path) -> None:
+        trash = self.tag_path / f"{TRASH}{os.urandom(8).hex()}"
+        with suppress(OSError):
+            folder.rename(trash)
+            discard(trash)
 
     def _path_of(self, bubble: Bubble | str) -> Path:
         if isinstance(bubble, Bubble):

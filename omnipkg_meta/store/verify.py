@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["Difference", "compare", "problems"]
+__all__ = ["Difference", "compare", "is_byte_code", "problems"]
 
 _BYTE_CODE = re.compile(
     r"(?:(?P<parent>.*)/)?__pycache__/(?P<stem>[^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc"
@@ -89,7 +89,7 @@ def compare(
     for path, entry in present.items():
         if entry.is_symlink() and not os.path.realpath(entry.path).startswith(root + os.sep):
             found.append(Difference(path, "is a link that points outside"))
-        elif _is_byte_code(path, expected):
+        elif is_byte_code(path, expected):
             continue  # Python writes it as it likes, also over what a wheel brought along
         elif path not in expected:
             found.append(Difference(path, "was added"))
@@ -113,7 +113,8 @@ def _differs(path: Path, wanted: str) -> str | None:
     return None if same else "was changed"
 
 
-def _is_byte_code(path: str, expected: Mapping[str, str]) -> bool:
+def is_byte_code(path: str, expected: Mapping[str, str]) -> bool:
+    """Say whether a path is that of the byte code of one of these sources."""
     match = _BYTE_CODE.fullmatch(path)
     if match is None:
         return False
@@ -144,7 +145,7 @@ def _frame_problems(bubble: Bubble) -> list[str]:  # noqa: C901 (one check after
                 found.append(f"{entry.name} was added")
             elif entry.is_symlink():
                 found.append(f"{entry.name} is a link")
-    if not bubble.lock.is_file():
+    if not bubble.lock.is_file() and "copy" not in bubble.entry:
         found.append(f"{LOCK} is missing")
     frame = bubble.entry.get("files", {})
     frame = frame if isinstance(frame, dict) else {}
