@@ -9,22 +9,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnipkg_meta.activation import Activation, pins_of
-from omnipkg_meta.realm import MAIN, Realm, normalize
+from omnipkg_meta.realm import MAIN, Realm, Shared, normalize
 from omnipkg_meta.resolution import Decision, Rule, decide, in_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 
-def realm(provided: Iterable[str], outer: Realm | None = None) -> Realm:
-    """Make a realm that provides these names, each from a distribution called ``dist-<name>``."""
-    provided = sorted(provided)
+def realm(
+    provided: Iterable[str],
+    outer: Realm | None = None,
+    *,
+    shared: Iterable[str] = (),
+    hermetic: bool = False,
+) -> Realm:
+    """Make a realm that provides these names, each from a distribution called ``dist-<name>``.
+
+    It takes the shared ones from main.
+    """
+    taken = frozenset(shared)
+    provided = sorted(set(provided) - taken)
     return Realm(
         bubble=None,
         directories=(),
         import_names={name: [f"dist-{name}"] for name in provided},
         distributions={f"dist-{name}": "1" for name in provided},
         outer=outer,
+        shared=Shared(taken, frozenset(f"dist-{name}" for name in taken)),
+        hermetic=hermetic,
     )
 
 
@@ -54,7 +66,13 @@ def answer(
     overlays: Sequence[Realm] = (),
 ) -> Decision:
     return decide(
-        name, home=home, declares=declares, pins=pins, activation=activation, overlays=overlays
+        name,
+        home=home,
+        declares=declares,
+        pins=pins,
+        activation=activation,
+        overlays=overlays,
+        hermetic=home is not None and home.hermetic,
     )
 
 
@@ -164,6 +182,45 @@ def test_distributions_are_answered_for_by_the_same_rules() -> None:
     assert decision == (Y, Rule.SCOPE)
 
 
+def test_what_is_shared_is_mains_wherever_the_bubble_would_answer() -> None:
+    sharing = realm("b", shared="a")
+    assert answer("a", home=sharing, activation=stack([X]), overlays=[Y]) == (MAIN, Rule.HOME)
+    assert answer("a", activation=stack([X], [sharing])) == (MAIN, Rule.SCOPE)
+    assert answer("a", activation=stack([sharing], [X])) == (X, Rule.SCOPE)
+    assert answer("a", pins=[sharing], activation=stack([X])) == (MAIN, Rule.PIN)
+    assert answer("b", activation=stack([X], [sharing])) == (sharing, Rule.SCOPE)
+    assert in_scope("a", stack([X], [sharing])) is MAIN
+
+
+def test_what_stands_on_a_bubble_that_shares_shares_too() -> None:
+    adopting = realm("c", outer=realm("b", shared="a"))
+    assert answer("a", home=adopting) == (MAIN, Rule.HOME)
+    assert answer("c", home=adopting).realm is adopting
+
+
+def test_a_hermetic_home_is_all_that_its_code_sees() -> None:
+    closed = realm("a", hermetic=True)
+    assert answer("a", home=closed) == (closed, Rule.HOME)
+    assert answer("b", home=closed, activation=stack([Y]), overlays=[Y]) == (closed, Rule.HERMETIC)
+
+
+def test_a_hermetic_bubble_closes_nothing_for_code_of_the_user() -> None:
+    closed = realm("a", hermetic=True)
+    assert answer("a", activation=stack([Y], [closed])) == (closed, Rule.SCOPE)
+    assert answer("b", activation=stack([Y], [closed])) == (Y, Rule.SCOPE)
+    assert answer("c", activation=stack([closed])) == (MAIN, Rule.MAIN)
+
+
+def test_code_of_a_hermetic_bubble_sees_what_was_brought_in_by_name() -> None:
+    closed = realm("a", shared="b", hermetic=True)
+    assert answer("b", home=closed) == (MAIN, Rule.HOME)
+    assert answer("c", home=closed, pins=[Z]) == (Z, Rule.PIN)
+    adopting = realm("c", outer=closed, hermetic=True)
+    assert answer("c", home=closed, activation=stack([adopting])) == (adopting, Rule.HOME)
+    assert answer("a", home=adopting) == (closed, Rule.HOME)
+    assert answer("d", home=adopting) == (adopting, Rule.HERMETIC)
+
+
 def test_no_scope_answers_where_none_provides() -> None:
     assert in_scope("c", stack([X], [Y])) is None
     assert in_scope("a", None) is None
@@ -186,31 +243,50 @@ def test_names_of_distributions_are_compared_in_their_normal_form(name: str) -> 
 # -- against an oracle -----------------------------------------------------------
 
 _NAMES = st.sampled_from("abc")
-_PLAIN = st.frozensets(_NAMES).map(realm)
-_REALM = st.one_of(_PLAIN, st.builds(realm, st.frozensets(_NAMES), _PLAIN))
-_SCOPE = st.lists(st.one_of(_REALM, st.just(MAIN)), min_size=1, max_size=2)
+_TERMS = {"shared": st.frozensets(_NAMES), "hermetic": st.booleans()}
+_PLAIN = st.builds(realm, st.frozensets(_NAMES), **_TERMS)
+_ADOPTING = st.builds(
+    lambda names, outer: realm(names, outer, hermetic=outer.hermetic), st.frozensets(_NAMES), _PLAIN
+)
+_REALM = st.one_of(_PLAIN, _ADOPTING)
+
+
+@st.composite
+def _situations(draw: st.DrawFn) -> tuple[Realm | None, list[list[Realm]]]:
+    """Make a home, and scopes of which some adopt something on top of it."""
+    home = draw(st.none() | _REALM)
+    choices = [_REALM, st.just(MAIN)]
+    if home is not None and home.outer is None:
+        on_top = st.builds(
+            lambda names: realm(names, home, hermetic=home.hermetic), st.frozensets(_NAMES)
+        )
+        choices.append(on_top)
+    return home, draw(st.lists(st.lists(st.one_of(choices), min_size=1, max_size=2), max_size=4))
 
 
 @given(
     name=_NAMES,
-    home=st.none() | _REALM,
+    situation=_situations(),
     declared=st.booleans(),
     pins=st.lists(_REALM | st.just(MAIN), max_size=2),
-    scopes=st.lists(_SCOPE, max_size=4),
     overlays=st.lists(_REALM, max_size=2),
 )
 def test_the_first_candidate_that_provides_the_name_answers(
     *,
     name: str,
-    home: Realm | None,
+    situation: tuple[Realm | None, list[list[Realm]]],
     declared: bool,
     pins: list[Realm],
-    scopes: list[list[Realm]],
     overlays: list[Realm],
 ) -> None:
+    home, scopes = situation
     candidates = [(one, Rule.PIN) for one in pins]
     if home is not None:
-        candidates += [(one, Rule.HOME) for one in (home, *overlays, MAIN)]
+        candidates += [(home, Rule.HOME)]
+        candidates += [
+            (one, Rule.HOME) for scope in reversed(scopes) for one in scope if one.outer is home
+        ]
+        candidates += [(one, Rule.HOME) for one in (*overlays, MAIN) if not home.hermetic]
     elif declared:
         candidates += [(one, Rule.HOME) for one in (*overlays, MAIN)]
     else:
@@ -219,15 +295,25 @@ def test_the_first_candidate_that_provides_the_name_answers(
     layers = [
         (one, rule) for top, rule in candidates for one in (top, top.outer) if one is not None
     ]
-    expected = next((one, rule) for one, rule in layers if one is MAIN or name in one.import_names)
-    assert (
-        answer(
-            name,
+    found = (
+        (MAIN if name in one.shared.names else one, rule)
+        for one, rule in layers
+        if one is MAIN or name in one.import_names or name in one.shared.names
+    )
+    # Only where the home is hermetic is there an end to it.
+    expected = next(found, (home, Rule.HERMETIC))
+    for asked, provider in (
+        (name, Realm.provider),
+        (f"dist-{name}", Realm.distribution_provider),
+    ):
+        decision = decide(
+            asked,
             home=home,
             declares=always if declared else never,
             pins=pins,
             activation=stack(*scopes),
             overlays=overlays,
+            hermetic=home is not None and home.hermetic,
+            provider=provider,
         )
-        == expected
-    )
+        assert decision == expected

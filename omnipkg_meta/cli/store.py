@@ -207,7 +207,7 @@ def _show(arguments: argparse.Namespace) -> int:
     store = _store(arguments)
     bubble = store.get(arguments.bubble) or store.require([arguments.bubble])
     if arguments.json:
-        output.json(_facts(bubble))
+        output.json({**_facts(bubble), "copies": [str(one.path) for one in store.copies(bubble)]})
         return _DONE
     lines = [
         ("id", bubble.id),
@@ -220,6 +220,8 @@ def _show(arguments: argparse.Namespace) -> int:
         ("scripts", ", ".join(bubble.scripts_provided) or "none"),
         ("native files", str(len(bubble.native_files))),
     ]
+    # Made for those who entered it on other terms; they go when it goes.
+    lines += [("copy", one.id) for one in store.copies(bubble)]
     for name, text in lines:
         output.data(f"{name + ':':<14}{text}")
     output.data("distributions:")
