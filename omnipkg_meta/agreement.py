@@ -8,14 +8,15 @@ realm on such terms is made, nor how imports are answered.
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from omnipkg_meta import installed
-from omnipkg_meta.errors import TermsError
+from omnipkg_meta.errors import MainModuleWarning, TermsError
 from omnipkg_meta.namespaces import spec_in_main
 from omnipkg_meta.realm import Shared, normalize
-from omnipkg_meta.requirements import Found, demands
+from omnipkg_meta.requirements import Found, demands, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -182,24 +183,62 @@ def adopted(realm: Realm, names: Sequence[str]) -> Adopted:
         found = installed.find(name)
         owners = [found] if found is not None else installed.owners(name)
         # An editable distribution may not say which names it provides.
-        if found is None or (not found.import_names and name.isidentifier()):
+        if found is None or not found.import_names:
+            if not name.isidentifier():
+                raise TermsError(
+                    f"{name!r} cannot be adopted: main has nothing that can be imported under it.",
+                    requirement=name,
+                    tip="name what is imported",
+                )
             tops.setdefault(name, set())
-        elif not found.import_names:
-            tops.setdefault("", set())
-        if not all(map(str.isidentifier, tops)):
-            raise TermsError(
-                f"{name!r} cannot be adopted: main has nothing that can be imported under it.",
-                requirement=name,
-                tip="name what is imported",
-            )
         for one in owners:
             distributions[one.name] = one
-            for top in one.import_names - realm.provided:
+            for top in filter(str.isidentifier, one.import_names - realm.provided):
                 tops.setdefault(top, set()).add(one.name)
     for one in distributions.values():
         _check_requirements(one, realm, distributions)
-    ordered = {top: tuple(sorted(tops[top])) for top in sorted(tops) if top.isidentifier()}
-    return Adopted(ordered, distributions)
+    if not realm.hermetic:  # else it is not there at all
+        _say_what_stays(distributions, realm)
+    return Adopted({top: tuple(sorted(tops[top])) for top in sorted(tops)}, distributions)
+
+
+def _requirements(one: Installed) -> list[Asked]:
+    """Return what a distribution of main requires, without its extras."""
+
+    def find(name: str) -> Found | None:
+        return Found(one.version, one.requires) if name == one.name else None
+
+    return [wanted for _, wanted in demands([(one.name, "")], find)]
+
+
+def _say_what_stays(distributions: Mapping[str, Installed], realm: Realm) -> None:
+    """Warn of what the adopted require of main, where that goes on with what the bubble is for.
+
+    An adopted scikit-learn would hand arrays of the bubble's numpy to main's scipy.
+    """
+    made_for = () if realm.bubble is None else realm.bubble.requested
+    roots = realm.distributions.keys() & set(map(name_of, made_for))
+    pending = list(distributions.values())
+    seen = set(distributions)
+    while pending:
+        one = pending.pop()
+        for wanted in _requirements(one):
+            if wanted.name in seen or wanted.name in realm.distributions:
+                continue
+            seen.add(wanted.name)
+            mains = installed.find(wanted.name)
+            if mains is None:
+                continue
+            pending.append(mains)
+            bound = sorted(roots & {needed.name for needed in _requirements(mains)})
+            if bound:
+                warnings.warn(
+                    f"Main's {mains.name}, which {one.name} requires, goes on with main's "
+                    f"{', '.join(bound)} and not with {realm.bubble!r}. "
+                    f"Adopt it too: adopt={[*sorted(distributions), mains.name]!r}.",
+                    MainModuleWarning,
+                    stacklevel=2,
+                )
 
 
 def _check_requirements(one: Installed, realm: Realm, adopted: Collection[str]) -> None:
@@ -208,15 +247,11 @@ def _check_requirements(one: Installed, realm: Realm, adopted: Collection[str]) 
     Not for somebody's working directory: to try it with another version is why it
     is adopted.
     """
-    held = {name: version for step in realm.chain() for name, version in step.distributions.items()}
-
-    def find(name: str) -> Found | None:
-        return Found(one.version, one.requires) if name == one.name else None
-
+    held = realm.distributions
     conflicts = [
         f"main's {one.name} {one.version} requires {wanted.canonical}, "
         f"and the bubble has {wanted.name} {held[wanted.name]}"
-        for _, wanted in demands([(one.name, "")], find)
+        for wanted in _requirements(one)
         if wanted.name in held
         and wanted.name not in adopted
         and not wanted.allows(held[wanted.name])

@@ -283,7 +283,8 @@ class MainModuleWarning(UserWarning):
 
     A module that belongs to main is bound to main for ever, or two scopes would
     see each other through it.  Import it before the scope, or load it inside the
-    bubble with ``use(..., adopt=["its_name"])``.
+    bubble with ``use(..., adopt=["its_name"])``.  Also: what an adopted distribution
+    requires of main goes on with main's version of what the bubble is for.
     """
 
 

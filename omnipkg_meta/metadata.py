@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["find_distributions"]
 
+#: Whether ``Distribution.from_name`` of the standard library makes a context for each finder.
+_EACH_ANEW = sys.version_info < (3, 11)
+
 
 def find_distributions(finder: object, context: Any, frame: FrameType | None) -> Iterable[Any]:
     """Yield the distributions that match a context, as the asker sees them.
@@ -51,6 +54,11 @@ def find_distributions(finder: object, context: Any, frame: FrameType | None) ->
     name = context.name
     if name is not None:
         realm = decision(normalize(name), asker, importable=False).realm
+        if realm is not MAIN and _asks_each_anew(frame):
+            found = list(_of_one(realm, context))
+            if not found:
+                raise sys.modules[type(context).__module__].PackageNotFoundError(name)
+            return found
         return () if realm is MAIN else _of_one(realm, context)
     answers = _answers(asker)
     if not answers:
@@ -59,6 +67,11 @@ def find_distributions(finder: object, context: Any, frame: FrameType | None) ->
     if asker.home is not None and asker.home.hermetic:
         return _of_hermetic(asker, answers, others, context)
     return _of_all(answers, others, context)
+
+
+def _asks_each_anew(frame: FrameType | None) -> bool:
+    """Tell whether each finder gets a context of its own, so that the next one would answer."""
+    return _EACH_ANEW and frame is not None and frame.f_code.co_name == "from_name"
 
 
 def _answers(asker: Asker) -> dict[str, Realm]:

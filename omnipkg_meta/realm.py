@@ -31,6 +31,7 @@ __all__ = [
     "CLAIMED",
     "HERMETIC",
     "MAIN",
+    "ONE_PER_PROCESS",
     "Realm",
     "Shared",
     "adopting",
@@ -55,7 +56,7 @@ HERMETIC: list[Realm] = []
 #: copies would undo each other's work.  Before Python 3.13 ``typing_extensions``
 #: replaces ``typing._collect_parameters``; it is backward compatible by policy,
 #: so the newest copy serves everybody.
-_ONE_PER_PROCESS = frozenset({"typing_extensions"}) if sys.version_info < (3, 13) else frozenset()
+ONE_PER_PROCESS = frozenset({"typing_extensions"}) if sys.version_info < (3, 13) else frozenset()
 
 
 @lru_cache(maxsize=4096)
@@ -352,7 +353,7 @@ def realm_of(
                 hermetic=hermetic,
             )
             realm.startup = found.startup
-            for top in (realm.provided - shared.names) & _ONE_PER_PROCESS:
+            for top in (realm.provided - shared.names) & ONE_PER_PROCESS:
                 _share(top, realm)
             _realms[key] = realm
         return _realms[key]

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta.errors import RequirementError
+from omnipkg_meta.realm import ONE_PER_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +74,8 @@ def _names(key: str, given: Any) -> tuple[str, ...]:
             f"not {given!r}"
         )
     for name in names:
-        if name in sys.stdlib_module_names or name in ("__main__", "omnipkg_meta"):
+        one = key == "adopt" and name in ONE_PER_PROCESS
+        if one or name in sys.stdlib_module_names or name in ("__main__", "omnipkg_meta"):
             raise RequirementError(
                 f"{name!r} cannot be {_DONE[key]}: there is one of it in a process.",
                 requirement=name,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import omnipkg_meta as om
-from omnipkg_meta.errors import TermsError
+from omnipkg_meta.errors import MainModuleWarning, TermsError
 from tests.elf_source import linked, needs_elf
 from tests.native_source import KINDS, SUFFIX, compiled, needs_compiler
 from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
@@ -148,6 +148,24 @@ def test_a_requirement_that_the_bubble_does_not_meet_is_refused(world: World) ->
         f"main's {native.name} 5.0 requires {native.dep}>=2, and the bubble has {native.dep} 1.0"
     ]
     assert native.adopted(native.bubbles[1]).late().__version__ == "2.0"
+
+
+def test_what_stays_in_main_of_the_requirements_of_the_adopted_is_said(world: World) -> None:
+    dep, middle, top, other = (world.name(stem) for stem in ("dep", "middle", "top", "other"))
+    (bubble,) = world.versions(dep, "1.0", main="0.5")
+    for name, requires in ((middle, [dep]), (other, []), (top, [middle, other])):
+        world.install(
+            world.wheel(name, "5.0", {f"{name}.py": f"import {dep}\n"}, requires=requires)
+        )
+    with (
+        pytest.warns(MainModuleWarning, match=rf"adopt=\['{top}', '{middle}'\]") as caught,
+        om.use(bubble, adopt=[top]),
+    ):
+        assert getattr(importlib.import_module(top), dep).__version__ == "1.0"
+    assert len(caught) == 1
+    with om.use(bubble, adopt=[top, middle]):
+        for name in (top, middle):
+            assert getattr(importlib.import_module(name), dep).__version__ == "1.0"
 
 
 @pytest.mark.parametrize("as_file", [True, False], ids=["a file", "a package"])

@@ -133,8 +133,9 @@ def test_metadata_shows_mains_version_of_what_is_shared_once(world: World) -> No
         found = [one.version for one in metadata.distributions() if one.name == pair.lower]
         owners = metadata.packages_distributions()
     assert found == ["2.0"]
-    assert owners[pair.lower] == [pair.lower]
-    assert owners[pair.upper] == [pair.upper]
+    if sys.version_info >= (3, 11):  # before, it knows what top_level.txt says
+        assert owners[pair.lower] == [pair.lower]
+        assert owners[pair.upper] == [pair.upper]
 
 
 def test_the_name_of_a_distribution_and_an_import_name_say_the_same(world: World) -> None:
