@@ -51,22 +51,25 @@ def find_distributions(finder: object, context: Any, frame: FrameType | None) ->
     if "path" in vars(context) and context.path is not sys.path:
         return ()  # somebody looks into directories of their own, whatever is active
     asker = who(frame)
-    name = context.name
-    if name is not None:
-        realm = decision(normalize(name), asker, importable=False).realm
-        if realm is not MAIN and _asks_each_anew(frame):
-            found = list(_of_one(realm, context))
-            if not found:
-                raise sys.modules[type(context).__module__].PackageNotFoundError(name)
-            return found
-        return () if realm is MAIN else _of_one(realm, context)
+    if context.name is not None:
+        return _named(asker, context, frame)
     answers = _answers(asker)
-    if not answers:
-        return ()
     others = [one for one in meta_path.seen_by(asker.home) if one is not finder]
     if asker.home is not None and asker.home.hermetic:
         return _of_hermetic(asker, answers, others, context)
-    return _of_all(answers, others, context)
+    return _of_all(answers, others, context) if answers else ()
+
+
+def _named(asker: Asker, context: Any, frame: FrameType | None) -> Iterable[Any]:
+    realm = decision(normalize(context.name), asker, importable=False).realm
+    if realm is MAIN:
+        return ()
+    if not _asks_each_anew(frame):
+        return _of_one(realm, context)
+    found = list(_of_one(realm, context))
+    if not found:
+        raise sys.modules[type(context).__module__].PackageNotFoundError(context.name)
+    return found
 
 
 def _asks_each_anew(frame: FrameType | None) -> bool:
