@@ -91,6 +91,8 @@ def install(plain: type[dict[Any, Any]], guarding: type[dict[Any, Any]]) -> None
         _types = (plain, guarding)
         _live = sys.modules
         set_type(_live, plain)
+        if HERMETIC:
+            _claim_mains()
         sweep(MAIN)
 
 
@@ -132,8 +134,13 @@ def claim_all(realm: Realm) -> None:
     """Claim all that main holds, and what comes to it from now on, so that a realm sees none."""
     if realm not in HERMETIC:
         HERMETIC.append(realm)
+    _claim_mains()
+
+
+def _claim_mains() -> None:
     storage: dict[Any, Any] = sys.modules
-    claim(top for top in map(_top, dict.keys(storage)) if not everybodys(top))
+    # A list: other threads import meanwhile.
+    claim(top for top in map(_top, list(dict.keys(storage))) if not everybodys(top))
 
 
 def claim_new(name: object) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import omnipkg_meta as om
 from omnipkg_meta.errors import MainModuleWarning, TermsError
+from omnipkg_meta.store import native_files
 from tests.elf_source import linked, needs_elf
 from tests.native_source import KINDS, SUFFIX, compiled, needs_compiler
 from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.bubble import Bubble
 
 pytestmark = pytest.mark.skipif(bool(needs_compiler()), reason=needs_compiler())
+has_patchelf = pytest.mark.skipif(native_files.find_patchelf() is None, reason="needs patchelf")
 needs_libraries = pytest.mark.skipif(bool(needs_elf()), reason=needs_elf())
 
 
@@ -168,6 +170,57 @@ def test_what_stays_in_main_of_the_requirements_of_the_adopted_is_said(world: Wo
             assert getattr(importlib.import_module(name), dep).__version__ == "1.0"
 
 
+def test_native_code_of_the_users_own_that_a_finder_maps_to_another_name(world: World) -> None:
+    dep, name = world.name("dep"), world.name("mine")
+    (bubble,) = world.versions(dep, "1.0", main="0.5")
+    folder = world.path / "checkout" / "otherwise"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(f"from {name}._native import imported\n")
+    (folder / f"_native{SUFFIX}").write_bytes(compiled(name, "3", "MULTI_PHASE", imports=dep))
+    world.run(
+        f"""
+        import importlib.util, sys
+        import omnipkg_meta as om
+        class Editable:
+            def find_spec(self, name, path=None, target=None):
+                if name == "{name}":
+                    return importlib.util.spec_from_file_location(
+                        name, r"{folder}/__init__.py", submodule_search_locations=[r"{folder}"]
+                    )
+        sys.meta_path.append(Editable())
+        import {name} as mains
+        with om.use("{dep}==1.0", adopt=["{name}"]):
+            import {name} as mine
+        assert (mains.imported.__version__, mine.imported.__version__) == ("0.5", "1.0")
+        """
+    )
+    assert len(world.store.copies(bubble)) == 1
+
+
+def test_native_code_in_several_places_is_refused_by_name(world: World) -> None:
+    dep, space = world.name("dep"), world.name("space")
+    (bubble,) = world.versions(dep, "1.0", main="0.5")
+    places = [world.main, world.path / "more"]
+    for place in places:
+        (place / space).mkdir(parents=True)
+        (place / space / f"_native{SUFFIX}").write_bytes(compiled(space, "3", "MULTI_PHASE"))
+    world.run(
+        f"""
+        import sys
+        sys.path.append(r"{places[1]}")
+        import omnipkg_meta as om
+        from omnipkg_meta.errors import TermsError
+        try:
+            om.use("{dep}==1.0", adopt=["{space}"]).__enter__()
+        except TermsError as error:
+            assert "{space}" in str(error) and "several places" in str(error)
+        else:
+            raise AssertionError("it was adopted")
+        """
+    )
+    assert world.store.copies(bubble) == []
+
+
 @pytest.mark.parametrize("as_file", [True, False], ids=["a file", "a package"])
 def test_native_code_of_the_users_own(world: World, *, as_file: bool) -> None:
     dep, name = world.name("dep"), "_native" if as_file else world.name("mine")
@@ -273,6 +326,77 @@ def test_each_copy_has_libraries_of_its_own(world: World) -> None:
     assert copy.libraries.private.keys() == bubble.libraries.private.keys() == {soname}
     assert copy.libraries.private[soname] != bubble.libraries.private[soname]
     assert world.store.verify(bubble) == []
+
+
+@needs_libraries
+@has_patchelf
+@pytest.mark.parametrize("how", ["short", "crowded"])
+def test_copies_of_libraries_that_patchelf_made_room_in(world: World, how: str) -> None:
+    name, user = world.name("libs"), world.name("user")
+    soname = "r.so" if how == "short" else f"libomt{os.getpid()}{world.name()}.so.1"
+    crowd = f'int symbol(void) asm("prefix_{soname}"); int symbol(void) {{ return 0; }}\n'
+    data = linked((crowd if how == "crowded" else "") + _INNER.replace("@V@", "1"), soname=soname)
+    wheel = world.wheel(
+        name,
+        "1.0",
+        {
+            f"{name}/__init__.py": _PACKAGE,
+            f"{name}/{soname}": data,
+            f"{name}/outer.so": linked(_OUTER, needs=[(soname, data)], rpath="$ORIGIN"),
+        },
+    )
+    bubble = om.install(f"{wheel}", index_options=["--no-index"], store=world.store)
+    world.module(user, "")
+    libraries: list[ctypes.CDLL] = []
+    for terms in ({}, {"share": [user]}):
+        with om.use(bubble, **terms):  # type: ignore[arg-type]
+            libraries.append(importlib.import_module(name).load("outer.so"))
+    assert [one.count_there() for one in (*libraries, *libraries)] == [1, 1, 2, 2]
+    (copy,) = world.store.copies(bubble)
+    assert copy.libraries is not None
+    assert copy.libraries.public == {}
+    assert soname in copy.libraries.private
+    assert world.store.verify(bubble) == []
+
+
+@needs_libraries
+@has_patchelf
+def test_a_library_that_cannot_be_parted_from_what_is_shared_is_refused_by_name(
+    world: World,
+) -> None:
+    base, user = world.name("base"), world.name("user")
+    files: dict[str, str | bytes] = {f"{base}/__init__.py": "", f"{base}/s.so": library(1, "s.so")}
+    lower = world.wheel(base, "1", files)
+    upper = world.wheel(
+        user, "1.0", {f"{user}/__init__.py": "", f"{user}/outer.so": outer("s.so", None)}
+    )
+    bubble = om.install(*(f"{upper}", f"{lower}"), index_options=["--no-index"], store=world.store)
+    world.install(lower)
+    scope = om.use(bubble, share=[base])
+    with pytest.raises(TermsError, match=f"{user}/outer.so needs it"), scope:
+        pass
+    assert world.store.copies(bubble) == []
+
+
+@needs_libraries
+def test_a_library_without_room_for_the_name_of_the_bubbles_is_not_adopted(world: World) -> None:
+    base, user = world.name("base"), world.name("user")
+    soname = f"libomt{os.getpid()}{world.name()}.so.1"
+    files: dict[str, str | bytes] = {
+        f"{base}/__init__.py": "",
+        f"{base}/{soname}": library(1, soname),
+    }
+    lower = world.wheel(base, "1", files)
+    crowd = f'int symbol(void) asm("prefix_{soname}"); int symbol(void) {{ return 0; }}\n'
+    crowded = linked(crowd + _OUTER, needs=[(soname, library(1, soname))])
+    upper = world.wheel(user, "1.0", {f"{user}/__init__.py": "", f"{user}/outer.so": crowded})
+    bubble = om.install(f"{lower}", index_options=["--no-index"], store=world.store)
+    world.install(lower, upper)
+    scope = om.use(bubble, adopt=[user])
+    with pytest.raises(TermsError, match=f"cannot adopt {user}/outer.so") as caught, scope:
+        pass
+    assert soname in str(caught.value)
+    assert world.store.copies(bubble) == []
 
 
 @needs_libraries

@@ -337,3 +337,23 @@ def test_threads_of_main_import_while_a_hermetic_scope_is_entered(world: World) 
             assert not inside.sees(name), name
         """
     )
+
+
+def test_what_main_loaded_while_the_hooks_were_out_is_not_seen_when_they_are_in_again(
+    world: World,
+) -> None:
+    inside, mains = bubble_and_main(world)
+    other = world.name("other")
+    world.make(other, "1.0")
+    world.run(
+        f"""
+        import omnipkg_meta as om
+        with om.use("{inside}==1.0", hermetic=True):
+            import {inside} as inside
+        om.uninstall_hooks()
+        import {mains}
+        with om.use("{other}==1.0"):  # not the hermetic one
+            pass
+        assert not inside.sees("{mains}")
+        """
+    )

@@ -104,7 +104,7 @@ def of_bubble(bubble: Bubble, without: Collection[str], terms: Sequence[str]) ->
                 for name, by in bubble.import_names.items()
                 if not by or not kept.keys().isdisjoint(by)
             },
-            **_described(native, private),
+            **_described(native, private, names),
             "rewritten": {**rewritten, **private.rewritten},
         }
 
@@ -134,11 +134,9 @@ def of_main(
     sources: dict[str, Path] = {}
     for one in distributions:
         sources.update({path: one.site / path for path in one.files})
-    for place in modules.values():
-        if place.is_dir():
-            sources.update(
-                {f"{place.name}/{path}": place / path for path, _ in record.files(place)}
-            )
+    for name, place in modules.items():
+        if place.is_dir():  # which may be called otherwise, where a finder maps names
+            sources.update({f"{name}/{path}": place / path for path, _ in record.files(place)})
         else:
             sources[place.name] = place
     sources = {path: place for path, place in sorted(sources.items()) if place.is_file()}
@@ -176,7 +174,7 @@ def of_main(
                 for one in distributions
             },
             "import_names": {**dict.fromkeys(modules, ()), **names},
-            **_described(native, private),
+            **_described(native, private, {}),
             "rewritten": rewritten,
         }
 
@@ -272,14 +270,13 @@ def _put_in_place(made: Path, final: Path, bubble: Bubble) -> Bubble:
 
 
 def _whole(final: Path, bubble: Bubble) -> Bubble | None:
-    """Return the copy that is there, if it is whole and of this very bubble."""
+    """Return the copy that is there, if it is whole."""
     if not final.is_dir():
         return None
     try:
-        present = Bubble.open(final, tag=bubble.tag)
+        return Bubble.open(final, tag=bubble.tag)
     except BubbleInvalidError:
         return None
-    return present
 
 
 # -- filling ----------------------------------------------------------------------
@@ -302,7 +299,8 @@ def _bring(source: Path, target: Path, *, link: bool) -> None:
         with suppress(OSError):  # another file system, or one without links
             os.link(source, target)
             return
-    shutil.copy2(source, target)
+    with suppress(FileNotFoundError):  # byte code that another process has just replaced
+        shutil.copy2(source, target)
 
 
 def _identity(place: Path) -> str:
@@ -320,11 +318,21 @@ def _write_record(information: Path, present: Collection[str]) -> None:
     (information / "RECORD").write_text(text, "utf-8")
 
 
-def _described(native: Sequence[str], private: native_files.Private) -> dict[str, Any]:
+def _described(
+    native: Sequence[str], private: native_files.Private, before: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the entries about native files.
+
+    Args:
+        native: the native files.
+        private: what became of the names of libraries.
+        before: the private name of each in the bubble, which could not be given back to all.
+    """
+    again = {old: private.names[new] for old, new in before.items() if new in private.names}
     return {
         "native_files": list(native),
         "native": {
-            "private": private.names,
+            "private": {**private.names, **again},
             "public": private.public,
             "untouched": private.untouched,
         },
