@@ -137,7 +137,9 @@ def bind(
     function: Callable[_P, _R],
     *sources: Source | Scope,
     install: bool | None = None,
+    share: Sequence[str] = (),
     adopt: Sequence[str] = (),
+    hermetic: bool = False,
     store: Store | str | os.PathLike[str] | None = None,
     dumps: Pickler | None = None,
 ) -> Bound[_P, _R]:
@@ -158,7 +160,9 @@ def bind(
         sources: as for ``use``; or one scope, for example that of ``om.home(obj)``.
         install: build the bubbles if they are missing, here or where the function is
             called; by default as configured there (``OMNIPKG_META_INSTALL``).
-        adopt: as for ``use``.
+        share: as for ``use``; main is that of the process where the function is called.
+        adopt: as for ``use``, and of that main.
+        hermetic: as for ``use``.
         store: the store to look in, here and there; by default the configured one.
         dumps: what pickles the function instead of ``pickle.dumps``, for example
             ``cloudpickle.dumps``, whose pickles hold functions of the program itself; the
@@ -182,7 +186,8 @@ def bind(
         )
     if dumps is not None:
         check_pickler(dumps)
-    return Bound(function, scope_of(sources, install=install, adopt=adopt, store=store), dumps)
+    options = {"share": share, "adopt": adopt, "hermetic": hermetic}
+    return Bound(function, scope_of(sources, install=install, store=store, **options), dumps)
 
 
 def scope_of(sources: tuple[Source | Scope, ...], **options: Any) -> Scope:

@@ -50,7 +50,9 @@ class ScopedExecutor(Executor):
             called, for example ``ProcessPoolExecutor`` or a ``functools.partial`` of it.
         sources: as for ``bind``.
         install: as for ``bind``.
+        share: as for ``bind``.
         adopt: as for ``bind``.
+        hermetic: as for ``bind``.
         store: as for ``bind``.
         dumps: as for ``bind``; it pickles arguments, results and exceptions, too.
 
@@ -65,11 +67,14 @@ class ScopedExecutor(Executor):
         executor: Executor | Callable[[], Executor],
         *sources: Source | Scope,
         install: bool | None = None,
+        share: Sequence[str] = (),
         adopt: Sequence[str] = (),
+        hermetic: bool = False,
         store: Store | str | os.PathLike[str] | None = None,
         dumps: Pickler | None = None,
     ) -> None:
-        self._scope = scope_of(sources, install=install, adopt=adopt, store=store)
+        options = {"share": share, "adopt": adopt, "hermetic": hermetic}
+        self._scope = scope_of(sources, install=install, store=store, **options)
         if dumps is not None:
             check_pickler(dumps)
         self._pickler = dumps

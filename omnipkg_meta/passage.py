@@ -105,7 +105,7 @@ class Passage:
                 for index, realm in enumerate(realms)
             ),
             served_by_main=requirements if by_main else (),
-            options=(("adopt", sent._adopt),),
+            options=tuple(sent._terms._asdict().items()),
             install=sent._install,
             store=None if store is None else str(store.path),
         )

@@ -400,6 +400,8 @@ def adopting(
     key = (outer, frozenset(names))
     if key not in _realms:
         files = copy()
+        if files is not None:
+            files.hold()
         found = SearchPath([], [], []) if files is None else search_path(str(files.site_packages))
         copied = {} if files is None else _import_names(files, found)
         with _lock:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import omnipkg_meta as om
-from omnipkg_meta.errors import RequirementError, TermsError
+from omnipkg_meta.errors import BubbleInUseError, RequirementError, TermsError
+from omnipkg_meta.store import lease
 from tests.worlds import seen, world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -402,3 +403,49 @@ def test_sharing_from_a_vendored_directory(world: World) -> None:
     made = importlib.import_module(library).made
     assert type(made) is importlib.import_module(pair.lower).Box
     assert sys.modules[pair.lower].__version__ == "2.0"
+
+
+def test_a_bound_function_is_sent_with_the_terms_of_its_scope(world: World) -> None:
+    upper, lower, task = world.name("upper"), world.name("lower"), world.name("task")
+    wheels = [
+        world.wheel(upper, "1.0", {f"{upper}.py": f"from {lower} import __version__ as below\n"}),
+        world.wheel(lower, "1.0"),
+    ]
+    om.install(*map(str, wheels), index_options=["--no-index"], store=world.store)
+    world.install(world.wheel(lower, "2.0"))
+    world.module(task, f"def look():\n    import {upper}\n    return {upper}.below\n")
+    world.run(
+        f"""
+        import pickle
+        from concurrent.futures import ProcessPoolExecutor
+        import multiprocessing
+        import omnipkg_meta as om
+        from {task} import look
+
+        if __name__ == "__main__":
+            kinds = [dict(share=["{lower}"]), dict(), dict(hermetic=True)]
+            bound = [om.bind(look, "{upper}==1.0", **kind) for kind in kinds]
+            spawn = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                there = [pool.submit(one).result() for one in bound]
+            assert there == [one() for one in bound] == ["2.0", "1.0", "1.0"], there
+            arrived = pickle.loads(pickle.dumps(bound[0]))
+            assert "share=['{lower}']" in repr(arrived.scope), arrived.scope
+            with om.ScopedExecutor(
+                lambda: ProcessPoolExecutor(1, mp_context=spawn),
+                "{upper}==1.0",
+                share=["{lower}"],
+            ) as pool:
+                assert pool.submit(look).result() == "2.0"
+        """
+    )
+
+
+def test_a_bubble_that_is_used_on_other_terms_is_not_removed(world: World) -> None:
+    pair = Pair(world)
+    with om.use(pair.bubble, share=[pair.lower]):
+        importlib.import_module(pair.upper)
+    with pytest.raises(BubbleInUseError):
+        world.store.remove(pair.bubble)
+    (copy,) = world.store.copies(pair.bubble)
+    assert lease.in_use(copy.path)

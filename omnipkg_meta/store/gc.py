@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from omnipkg_meta.errors import BubbleInUseError, BubbleNotFoundError, StoreError
 from omnipkg_meta.store import disk, lease
+from omnipkg_meta.store.bubble import COPIES
 from omnipkg_meta.store.staging import stale, sweep
 from omnipkg_meta.store.store import TRASH
 
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.store import Store
 
 __all__ = ["Collected", "collect"]
-
-# Where, beside the bubbles, copies of them are that were made for other terms.
-_COPIES = ".copies"
 
 
 @dataclass(frozen=True)
@@ -169,13 +167,13 @@ def _remove(store: Store, bubble: Bubble, *, dry_run: bool) -> bool:
 
 def _places(store: Store, bubble: Bubble) -> Iterator[Path]:
     yield bubble.path
-    yield store.tag_path / _COPIES / bubble.id
+    yield store.tag_path / COPIES / bubble.id
 
 
 def _orphans(store: Store) -> list[Path]:
     """Return the copies of bubbles that are gone."""
     found = []
-    for manifest in sorted((store.tag_path / _COPIES).glob("*/*/manifest.json")):
+    for manifest in sorted((store.tag_path / COPIES).glob("*/*/manifest.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):
             of = Path(json.loads(manifest.read_bytes())["copy"]["of"])
             if not of.exists():
