@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omnipkg_meta.activation import Activation, pins_of
@@ -264,6 +264,8 @@ def _situations(draw: st.DrawFn) -> tuple[Realm | None, list[list[Realm]]]:
     return home, draw(st.lists(st.lists(st.one_of(choices), min_size=1, max_size=2), max_size=4))
 
 
+# What is slow is the machine, where other tests run beside this one.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     name=_NAMES,
     situation=_situations(),
