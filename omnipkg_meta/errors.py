@@ -14,6 +14,7 @@ This file must not know any other file of the package.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,7 +40,21 @@ __all__ = [
     "SharedModuleWarning",
     "StoreError",
     "TermsError",
+    "redact",
 ]
+
+
+def redact(text: str, replacement: str = "***@") -> str:
+    """Take user names and passwords out of the addresses in *text*."""
+    return re.sub(r"(?<=://)[^/\s'\"<>]*@", replacement, text)
+
+
+def _redacted(value: object) -> object:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
+        return type(value)(map(redact, value))
+    return value
 
 
 def _rebuild(cls: type[OmnipkgMetaError], state: dict[str, Any]) -> OmnipkgMetaError:
@@ -71,11 +86,12 @@ class OmnipkgMetaError(Exception):
         tip: str | None = None,
         **facts: object,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.cause = cause
-        self.tip = tip
-        self.__dict__.update(facts)
+        # Errors end up in logs, so whatever they are given they never tell a password.
+        self.message = redact(message)
+        super().__init__(self.message)
+        self.cause = cause and redact(cause)
+        self.tip = tip and redact(tip)
+        self.__dict__.update({name: _redacted(fact) for name, fact in facts.items()})
 
     def __str__(self) -> str:
         lines = [self.message]

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from omnipkg_meta.errors import BubbleInvalidError, BubbleTagError
+from omnipkg_meta.store import trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,8 +117,10 @@ class Bubble:
         Raises:
             BubbleTagError: it was made for another interpreter.
             BubbleInvalidError: it is no bubble, was tampered with or is half deleted.
+            StoreError: somebody else could write into it.
         """
         path = Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps "..")
+        trust.check_inside(path, (MANIFEST, LOCK, SITE_PACKAGES))
         try:
             text = (path / MANIFEST).read_bytes()
         except OSError as error:

@@ -23,7 +23,7 @@ from omnipkg_meta.errors import (
     OmnipkgMetaError,
     RequirementError,
 )
-from omnipkg_meta.store import builders, launchers, native_files, pylock, record
+from omnipkg_meta.store import archives, builders, launchers, native_files, pylock, record
 from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES, Bubble
 from omnipkg_meta.store.bytecode import compile_sources
 from omnipkg_meta.store.failures import unwritable
@@ -129,6 +129,7 @@ def _build(
     resolved: Lock,
     say: Callable[[str], None],
 ) -> None:
+    archives.check(resolved.packages, [one.text for one in task.asked])
     say(f"installing {_count(len(resolved.packages), 'distribution')}")
     pylock_path, site_packages = built / LOCK, built / SITE_PACKAGES
     pylock_path.write_text(resolved.to_toml(), "utf-8")
@@ -172,6 +173,8 @@ def _build(
     }
     manifest = built / MANIFEST
     manifest.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
+    for path, mode in ((pylock_path, 0o600), (manifest, 0o600), (site_packages, 0o700)):
+        path.chmod(mode)  # whatever the umask: a bubble is its owner's alone
     for path in (pylock_path, manifest, site_packages, built):
         sync(path)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from omnipkg_meta.errors import BuildError
 from omnipkg_meta.requirements import normalize
-from omnipkg_meta.store import failures, lock
+from omnipkg_meta.store import failures, lock, surroundings
 from omnipkg_meta.store.lock import Lock, Locked
 
 if TYPE_CHECKING:
@@ -32,21 +32,6 @@ __all__ = ["Builder", "Task", "choose"]
 
 # The first uv that reads and writes ``pylock.toml``.
 _FIRST_UV = (0, 7)
-
-# What would send the work elsewhere, or ask for more than the lock.  How indexes,
-# proxies, certificates and caches are set stays as the user has it.
-_UNSET = frozenset(
-    """
-    PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONINSPECT PYTHONSAFEPATH __PYVENV_LAUNCHER__
-    PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIREMENT PIP_CONSTRAINT
-    PIP_EDITABLE PIP_REPORT PIP_LOG PIP_QUIET PIP_VERBOSE PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY
-    PIP_ONLY_BINARY PIP_NO_DEPS PIP_UPGRADE PIP_PLATFORM PIP_PYTHON_VERSION PIP_ABI
-    PIP_IMPLEMENTATION PIP_PRE UV_PYTHON UV_SYSTEM_PYTHON UV_TARGET UV_PREFIX UV_REQUIREMENT
-    UV_CONSTRAINT UV_OVERRIDE UV_NO_BINARY UV_NO_BINARY_PACKAGE UV_NO_BUILD
-    UV_NO_BUILD_PACKAGE UV_ONLY_BINARY UV_PRERELEASE UV_RESOLUTION UV_OUTPUT_FILE
-    UV_COMPILE_BYTECODE UV_WORKING_DIR UV_PROJECT
-    """.split()  # noqa: SIM905 (fifty lines of one word would say no more)
-)
 
 
 @dataclass(frozen=True)
@@ -74,17 +59,13 @@ class Task:
             BuildError: it failed.
             StoreError: it failed for want of room or of permission to write.
         """
-        environment = {key: value for key, value in os.environ.items() if key not in _UNSET}
-        if environment.get("UV_LINK_MODE") == "symlink":
-            del environment["UV_LINK_MODE"]  # a bubble must not depend on a cache
-        environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1", NO_COLOR="1")
         try:
             done = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=surroundings.variables(os.environ, self.index),
                 encoding="utf-8",
                 errors="replace",
                 check=False,

@@ -71,15 +71,26 @@ class IndexOptions:
         return cls(index_url, tuple(extra), tuple(links), no_index, pre)
 
     def arguments(self) -> list[str]:
-        """Return the options that uv and pip spell alike, which are all but ``pre``."""
+        """Return the options that uv and pip spell alike, but for addresses and ``pre``."""
         words = []
-        if self.index_url is not None:
-            words += ["--index-url", self.index_url]
-        for url in self.extra_index_urls:
-            words += ["--extra-index-url", url]
         for place in self.find_links:
             words += ["--find-links", place]
         return [*words, "--no-index"] if self.no_index else words
+
+    def variables(self) -> dict[str, str]:
+        """Return the addresses of indexes, as variables for uv and pip.
+
+        They may hold a password, and a command line can be read by every user of the machine.
+        """
+        found: dict[str, str] = {}
+        if self.index_url is not None:
+            found.update(PIP_INDEX_URL=self.index_url, UV_DEFAULT_INDEX=self.index_url)
+        if self.extra_index_urls:
+            found.update(
+                PIP_EXTRA_INDEX_URL=" ".join(self.extra_index_urls),
+                UV_INDEX=" ".join(self.extra_index_urls),
+            )
+        return found
 
 
 def _bad(option: str, cause: str) -> ConfigError:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from omnipkg_meta.config import interpreter_tag
-from omnipkg_meta.errors import BubbleInvalidError, BuildError
+from omnipkg_meta.errors import BubbleInvalidError, BuildError, redact
 from omnipkg_meta.requirements import Asked, name_of, normalize
 from omnipkg_meta.store.bubble import LOCK
 
@@ -276,11 +276,6 @@ def filename_of(archive: dict[str, Any]) -> str:
         return str(archive["name"])
     where = urlsplit(archive["url"]).path if "url" in archive else archive["path"]
     return unquote(re.split(r"[/\\]", where)[-1])
-
-
-def redact(text: str, replacement: str = "***@") -> str:
-    """Take user names and passwords out of the addresses in *text*."""
-    return re.sub(r"(?<=://)[^/\s'\"<>]*@", replacement, text)
 
 
 def read_toml(text: str) -> dict[str, Any]:

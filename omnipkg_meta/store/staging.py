@@ -15,6 +15,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from omnipkg_meta.store import trust
 from omnipkg_meta.store.failures import unwritable
 from omnipkg_meta.store.store import TRASH, discard
 
@@ -51,8 +52,9 @@ def staging(tag_path: Path) -> Iterator[Staging]:
     """Make a private directory beside the bubbles; remove it at the end if it is still there.
 
     Raises:
-        StoreError: the store cannot be written.
+        StoreError: the store cannot be written, or somebody else could write into it.
     """
+    trust.check(tag_path)
     try:
         # 0o700 is for the user only: bubbles are code that runs in the user's name.
         for directory in (tag_path.parent, tag_path):

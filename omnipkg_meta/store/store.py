@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from omnipkg_meta import config, requirements
 from omnipkg_meta.errors import BubbleInvalidError, BubbleNotFoundError, StoreError
 from omnipkg_meta.requirements import Asked, Found
-from omnipkg_meta.store import lease
+from omnipkg_meta.store import lease, trust
 from omnipkg_meta.store.bubble import COPIES, MANIFEST, Bubble
 
 if TYPE_CHECKING:
@@ -288,6 +288,7 @@ class Store:
         return Store, (str(self.path),)
 
     def _scan(self) -> Iterator[Bubble | BubbleInvalidError]:
+        trust.check(self.tag_path)
         try:
             with os.scandir(self.tag_path) as entries:
                 names = sorted(one.name for one in entries if not one.name.startswith("."))
