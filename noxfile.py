@@ -121,6 +121,20 @@ def cpython_suite(session: nox.Session) -> None:
 
 
 @nox.session
+def crashes(session: nox.Session) -> None:
+    """Kill 500 builds and removals at random moments, and look at what is left."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "benchmarks.crashes", *session.posargs)
+
+
+@nox.session
+def traffic(session: nox.Session) -> None:
+    """Let processes install, use, verify, remove and collect at random, in one store."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "benchmarks.traffic", *session.posargs)
+
+
+@nox.session
 def speed(session: nox.Session) -> None:
     """Measure what the hooks cost, as ratios within one run."""
     session.install("-e", ".[all]", "pyperf")

@@ -23,7 +23,7 @@ from omnipkg_meta.errors import (
     OmnipkgMetaError,
     RequirementError,
 )
-from omnipkg_meta.store import archives, builders, launchers, native_files, pylock, record
+from omnipkg_meta.store import archives, builders, launchers, lease, native_files, pylock, record
 from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES, Bubble
 from omnipkg_meta.store.bytecode import compile_sources
 from omnipkg_meta.store.failures import unwritable
@@ -222,17 +222,18 @@ def _put_in_place(store: Store, built: Path, resolved: Lock, *, reinstall: bool)
         if final.exists():
             with suppress(BubbleNotFoundError):
                 store.remove(final.name)
-        try:
-            built.rename(final)
-        except OSError as error:
-            if final.exists():
-                reinstall = False
-                continue
-            raise unwritable(final, error) from None
-        sync(final.parent)
-        bubble = store.get(final.name)
-        if bubble is not None:
-            return bubble
+        # Under a lease from the first moment in which others see it: nobody takes it away
+        # before it was opened.
+        with lease.shared(built):
+            try:
+                built.rename(final)
+            except OSError as error:
+                if final.exists():
+                    reinstall = False
+                    continue
+                raise unwritable(final, error) from None
+            sync(final.parent)
+            return Bubble.open(final, tag=store.tag)
     raise BuildError(
         f"the bubble {final.name} could not be put in place",
         cause="other processes keep making and removing it",

@@ -36,7 +36,7 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["User", "exclusive", "hold", "in_use", "last_used", "shared", "users"]
+__all__ = ["User", "exclusive", "hold", "in_use", "last_used", "removed", "shared", "users"]
 
 _MANIFEST = "manifest.json"
 _DAY = 24 * 60 * 60.0
@@ -88,14 +88,19 @@ def hold(path: Path) -> None:
 
 @contextmanager
 def shared(path: Path) -> Iterator[None]:
-    """Hold a lease for a while, so that nobody removes the bubble meanwhile.
+    """Hold a lease for a while, so that nobody removes the bubble meanwhile but by force.
 
     Raises:
-        BubbleInvalidError: it was removed, or is being removed.
+        BubbleInvalidError: it was removed, or is being removed; also by force, in the block,
+            where that made something fail.
     """
     descriptor = _shared(path)
     try:
         yield
+    except FileNotFoundError:
+        if not _is(descriptor, path):
+            raise removed(path) from None
+        raise
     finally:
         os.close(descriptor)
 
@@ -187,12 +192,18 @@ def _shared(path: Path) -> int:
         if got is not False and _is(descriptor, path):
             return descriptor
         os.close(descriptor)
-    raise BubbleInvalidError(
+    raise removed(path)
+
+
+def removed(path: Path) -> BubbleInvalidError:
+    """Make the error for a bubble that was there a moment ago."""
+    why = "it is being removed by another program"
+    return BubbleInvalidError(
         f"the bubble {path.name} cannot be used",
-        cause="it is being removed by another program",
+        cause=why,
         tip="install it again",
         path=path,
-        problems=("it is being removed by another program",),
+        problems=(why,),
     )
 
 

@@ -10,6 +10,7 @@ kernel releases when the last process that has the file open is gone.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import contextmanager, suppress
@@ -134,13 +135,21 @@ def _hidden(tag_path: Path) -> list[Path]:
 
 
 def sync(path: Path) -> None:
-    """Make a file, or the list of a directory's entries, survive a loss of power."""
-    with suppress(OSError):  # directories cannot be opened on Windows, nor synced on some mounts
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Make a file, or the list of a directory's entries, survive a loss of power.
+
+    Raises:
+        OSError: it cannot be written after all: the disk is full, or broken.
+    """
+    if sys.platform == "win32":
+        return  # there a directory cannot be opened, and a file not be flushed by a reader
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # mounts that cannot do that
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _claim(tag_path: Path) -> tuple[Path, int]:

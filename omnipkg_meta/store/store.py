@@ -263,15 +263,27 @@ class Store:
 
         Raises:
             BubbleInvalidError: it is being removed.
+            StoreError: it cannot be read.
         """
         from omnipkg_meta.store.verify import problems
 
-        with lease.shared(bubble.path):
-            found = problems(bubble)
-            for name, copy in self._copies_of(bubble):
-                wrong = [str(copy)] if isinstance(copy, BubbleInvalidError) else problems(copy)
-                found += [f"its copy {name}: {one}" for one in wrong]
-            return found
+        try:
+            with lease.shared(bubble.path):
+                found = problems(bubble)
+                for name, copy in self._copies_of(bubble):
+                    wrong = [str(copy)] if isinstance(copy, BubbleInvalidError) else problems(copy)
+                    found += [f"its copy {name}: {one}" for one in wrong]
+                return found
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"the bubble {bubble.path.name} cannot be read",
+                cause=f"{error.strerror}: {error.filename}",
+                tip=f"see who may read {bubble.path}",
+                path=bubble.path,
+                errno=error.errno,
+            ) from None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Store):
