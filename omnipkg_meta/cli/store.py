@@ -57,7 +57,10 @@ def add_commands(commands: Commands) -> None:
     export.add_argument("bubble", metavar="ID|REQ", help="a bubble's id, or a requirement")
     export.add_argument("-o", "--output", metavar="FILE", help="write it there instead")
 
-    _command(commands, "list", _list, "list the bubbles of this interpreter")
+    listing = _command(commands, "list", _list, "list the bubbles of this interpreter")
+    listing.add_argument(
+        "--size", action="store_true", help="what each takes of the disk, and all together"
+    )
 
     show = _command(commands, "show", _show, "show what a bubble holds")
     show.add_argument("bubble", metavar="ID|REQ", help="a bubble's id, or a requirement")
@@ -178,28 +181,42 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from omnipkg_meta.store.disk import together
+    from omnipkg_meta.store.gc import taken_by
+
     store = _store(arguments)
     bubbles, broken = store.bubbles(), store.broken()
+    taken = {one.id: taken_by(store, one) for one in bubbles} if arguments.size else {}
+    total = together(taken.values()).size
     if arguments.json:
-        output.json(
-            {
-                "store": str(store.path),
-                "tag": store.tag,
-                "bubbles": [_facts(bubble) for bubble in bubbles],
-                "broken": [_broken_facts(one) for one in broken],
-            }
-        )
+        facts = [_facts(bubble) for bubble in bubbles]
+        for fact in facts if arguments.size else ():
+            fact.update(size=taken[fact["id"]].size, freed=taken[fact["id"]].freed)
+        told = {
+            "store": str(store.path),
+            "tag": store.tag,
+            "bubbles": facts,
+            "broken": [_broken_facts(one) for one in broken],
+        }
+        output.json({**told, "size": total} if arguments.size else told)
         return _DONE
     if bubbles:
+        header = ["ID", "MADE FOR", "DISTRIBUTIONS", "CREATED"]
         rows = [
-            (one.id, ", ".join(one.requested), str(len(one.distributions)), one.created[:10])
+            [one.id, ", ".join(one.requested), str(len(one.distributions)), one.created[:10]]
             for one in bubbles
         ]
-        output.table(("ID", "MADE FOR", "DISTRIBUTIONS", "CREATED"), rows)
+        if arguments.size:
+            header.append("SIZE")
+            for one, row in zip(bubbles, rows, strict=True):
+                row.append(output.size(taken[one.id].size))
+        output.table(header, rows)
+        if arguments.size:
+            output.note(f"together {output.size(total)}; what bubbles share is counted once")
     else:
         output.note(f"no bubbles in {store.tag_path}")
-    for one in broken:
-        output.error(one)
+    for error in broken:
+        output.error(error)
     return _DONE
 
 

@@ -46,6 +46,10 @@ def add_commands(commands: Commands) -> None:
     )
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
 
+    text = "look for what is wrong with the store, and say what to do about it"
+    doctor = _command(commands, "doctor", _doctor, text)
+    doctor.add_argument("--fix", action="store_true", help="do what can be done without asking")
+
 
 def _command(
     commands: Commands, name: str, run: Callable[[argparse.Namespace], int], text: str
@@ -96,6 +100,55 @@ def _gc(arguments: argparse.Namespace) -> int:
         f"{output.size(done.size)} remain in use of the disk"
     )
     return _DONE
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from omnipkg_meta.store.doctor import examine
+    from omnipkg_meta.store.store import Store
+
+    store = Store(arguments.store)
+    mended: list[str] = []
+    while True:
+        with output.Progress() as progress:
+            findings = list(examine(store, progress))
+        mends = [one for one in findings if one.mend and one.what not in mended]
+        if not (arguments.fix and mends):
+            break
+        for one in mends:
+            if one.mend is not None:
+                one.mend()
+            mended.append(one.what)
+            output.note(f"mended: {one.what}")
+    if arguments.json:
+        output.json(
+            {
+                "store": str(store.path),
+                "tag": store.tag,
+                "mended": mended,
+                "findings": [
+                    {
+                        "what": one.what,
+                        "cause": one.cause,
+                        "tip": one.tip,
+                        "wrong": one.wrong,
+                        "path": None if one.path is None else str(one.path),
+                        "can_be_mended": one.mend is not None,
+                    }
+                    for one in findings
+                ],
+            }
+        )
+    else:
+        for one in findings:
+            output.data(f"{'wrong' if one.wrong else 'note'}: {one.what}")
+            output.data(f"  cause: {one.cause}")
+            output.data(f"  tip: {one.tip}")
+    wrong = sum(one.wrong for one in findings)
+    if not wrong:
+        output.note("nothing is wrong")
+    elif any(one.wrong and one.mend for one in findings):
+        output.note("add --fix to have done what can be done without asking")
+    return _FAILED if wrong else _DONE
 
 
 def _age(text: str) -> timedelta:

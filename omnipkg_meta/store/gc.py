@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
-__all__ = ["Collected", "collect"]
+__all__ = ["Collected", "collect", "collect_litter", "taken_by"]
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ def collect(
     """
     if max_size is not None and max_size < 0:
         raise ValueError(f"max_size must not be negative: {max_size}")
-    litter, of_litter = _litter(store, dry_run=dry_run)
+    litter, of_litter = collect_litter(store, dry_run=dry_run)
     taken = [of_litter]
     bubbles = {bubble.id: bubble for bubble in store.bubbles()}
-    sizes = {one: disk.measure(*_places(store, bubble)) for one, bubble in bubbles.items()}
+    sizes = {one: taken_by(store, bubble) for one, bubble in bubbles.items()}
     removed: list[str] = []
     in_use: list[str] = []
 
@@ -111,8 +111,13 @@ def collect(
     )
 
 
-def _litter(store: Store, *, dry_run: bool) -> tuple[int, disk.Taken]:
-    """Delete litter; return how many files and directories that is, and what they take."""
+def collect_litter(store: Store, *, dry_run: bool) -> tuple[int, disk.Taken]:
+    """Delete litter; return how many files and directories that is, and what they take.
+
+    Args:
+        store: the store.
+        dry_run: whether to say what would be deleted, and delete nothing.
+    """
     orphans = [path for path in _orphans(store) if lease.in_use(path) is False]
     litter = [*stale(store.tag_path), *orphans]
     taken = disk.measure(*litter)
@@ -163,6 +168,11 @@ def _remove(store: Store, bubble: Bubble, *, dry_run: bool) -> bool:
             raise
         return False
     return True
+
+
+def taken_by(store: Store, bubble: Bubble) -> disk.Taken:
+    """Return what a bubble takes of the disk, with the copies that belong to it."""
+    return disk.measure(*_places(store, bubble))
 
 
 def _places(store: Store, bubble: Bubble) -> Iterator[Path]:

@@ -34,11 +34,15 @@ _LINKS = 40
 _good: dict[tuple[int, str], bool] = {}
 
 
-def check(path: Path) -> bool:
+def check(path: Path, *, again: bool = False) -> bool:
     """See that nobody else could change what is found in the directory *path*.
 
     What is not there is not looked at.  A directory that was found good stays so in this
     process.  Where there are no owners (Windows) all is well.
+
+    Args:
+        path: the directory.
+        again: whether to forget what was found good before.
 
     Returns:
         Whether what is below is out of the reach of everybody else.
@@ -48,6 +52,8 @@ def check(path: Path) -> bool:
     """
     if sys.platform == "win32":
         return True
+    if again:
+        _good.clear()
     key = (os.geteuid(), str(path))
     if key not in _good:
         found = _walk(path)
