@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from importlib.machinery import all_suffixes
+from importlib.machinery import EXTENSION_SUFFIXES, all_suffixes
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -129,7 +129,10 @@ def _labels(folders: list[str]) -> dict[str, list[str]]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 label, dot, rest = entry.name.partition(".")
-                if not label.isidentifier() or label in ("__init__", "__pycache__"):
+                # Native code imports by strings, also what no import statement could name.
+                if not (label.isidentifier() or dot + rest in EXTENSION_SUFFIXES):
+                    continue
+                if label in ("__init__", "__pycache__"):
                     continue
                 if not entry.is_dir():
                     if dot + rest in _SUFFIXES:

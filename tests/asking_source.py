@@ -135,8 +135,9 @@ def asking(
     reads: str = "",
     writes: str = "",
     calls: str = "",
+    module: str = "_native",
 ) -> bytes:
-    """Return a compiled extension module called ``_native``.
+    """Return a compiled extension module.
 
     Args:
         version: what its attribute ``version`` says.
@@ -144,11 +145,12 @@ def asking(
         reads: a module that it imports while it initialises, and reads from the storage.
         writes: the name under which it writes an object into the storage meanwhile.
         calls: a module whose ``meet()`` it calls meanwhile.
+        module: what it is called, without its package.
     """
     rooms = {"VERSION": version, "READS": reads, "WRITES": writes, "CALLS": calls}
-    return filled(_compiled(way), rooms)
+    return filled(_compiled(way, module), rooms)
 
 
 @functools.cache
-def _compiled(way: str) -> bytes:
-    return built(_SOURCE, f"{way}_")
+def _compiled(way: str, module: str) -> bytes:
+    return built(_SOURCE.replace("PyInit__native", f"PyInit_{module}"), f"{way}_")

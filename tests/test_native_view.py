@@ -327,3 +327,32 @@ def test_a_call_is_redirected_only_where_it_is_known_to_lead(world: World) -> No
         for place in relink.redirect(library, {"PyImport_GetModuleDict": (1, 2)})
         if place.before == before
     ]
+
+
+def test_an_extension_module_that_no_import_statement_could_name_is_its_bubbles(
+    world: World,
+) -> None:
+    # mypyc calls what the modules of a package share by a digest, which may begin with a digit.
+    name, shared = world.name("asks"), f"1{world.name('shared')}"
+
+    def package(version: str) -> Path:
+        return world.wheel(
+            name,
+            version,
+            {
+                f"{name}/__init__.py": f"""
+                    import importlib
+                    shared = importlib.import_module('{shared}')
+                    """,
+                f"{shared}{SUFFIX}": asking(version, module=shared),
+            },
+        )
+
+    world.install(package("0.5"))
+    bubbles: list[Any] = [world.bubble(package(version)) for version in ("1.0", "2.0")]
+    for source, version in zip([om.main, *bubbles], ("0.5", "1.0", "2.0"), strict=True):
+        with om.use(source):
+            found: Any = importlib.import_module(name).shared
+            assert found.version == version
+            assert sys.modules[shared] is found
+    assert shared not in dict.keys(sys.modules)

@@ -47,6 +47,7 @@ COPIES = ".copies"
 LINK = "link="
 
 # A name, a version, a script or a file of the bubble's own directory can never lead out of it.
+_WORD = re.compile(r"\w+")
 _PLAIN = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
 _DISTRIBUTION = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
@@ -225,7 +226,7 @@ class Bubble:
         for name in names:
             owners = _strings(path, names, name)
             owned = bool(owners) or copied
-            if not name.isidentifier() or not owned or not set(owners) <= versions.keys():
+            if not _WORD.fullmatch(name) or not owned or not set(owners) <= versions.keys():
                 _invalid(path, f"its manifest gives an import name {name!r}")
         scripts = _mapping(path, entry, "scripts")
         for script, target in scripts.items():

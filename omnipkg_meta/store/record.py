@@ -31,6 +31,7 @@ __all__ = [
     "script_targets",
 ]
 
+_WORD = re.compile(r"\w+")
 _EXTENSION = re.compile(r"\.(?:so|pyd)$", re.IGNORECASE)
 _NATIVE_NAME = re.compile(r"\.(?:so(?:\.\d+)*|pyd|dylib|dll)$", re.IGNORECASE)
 # ELF, the five spellings of Mach-O, PE.
@@ -182,7 +183,10 @@ def _module_name(filename: str) -> str | None:
     if filename.endswith((".py", ".pyc")):
         name = filename.rpartition(".")[0]
     elif _EXTENSION.search(filename):
-        name = filename.partition(".")[0]  # without ``.cpython-311-x86_64-linux-gnu.so``
+        # Without ``.cpython-311-x86_64-linux-gnu.so``.  Native code imports by strings, also
+        # what no import statement could name: mypyc's ``85cae5375ceb5d1ca6c6__mypyc``.
+        name = filename.partition(".")[0]
+        return name if _WORD.fullmatch(name) else None
     else:
         return None
     return name if name.isidentifier() else None

@@ -135,6 +135,8 @@ def test_import_names_are_what_can_be_imported_and_nothing_else() -> None:
                 "single.py",
                 "_fast.cpython-311-x86_64-linux-gnu.so",
                 "_abi.abi3.so",
+                "85ca__mypyc.cpython-311-x86_64-linux-gnu.so",
+                "85ca.py",
                 "win.pyd",
                 "shared/part1/mod.py",
                 "one-1.0.dist-info/RECORD",
@@ -152,6 +154,7 @@ def test_import_names_are_what_can_be_imported_and_nothing_else() -> None:
         }
     )
     assert names == {
+        "85ca__mypyc": ["one"],
         "_abi": ["one"],
         "_fast": ["one"],
         "class": ["two"],
