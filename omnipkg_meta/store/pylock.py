@@ -205,13 +205,27 @@ class _Reading:
         version = entry.get("version")
         if not isinstance(version, str) or not _VERSION.fullmatch(version):
             self.fail(f"its version is {version!r}", package=name)
+        return self._chosen(entry, name, version, allow_build=allow_build)
+
+    def _chosen(
+        self, entry: Mapping[str, Any], name: str, version: str, *, allow_build: bool
+    ) -> Locked:
+        """Return the archive of a package that suits this interpreter best."""
         wheels = entry.get("wheels", [])
         if not isinstance(wheels, list):
             self.fail("its wheels are not a list", package=name)
         by_name = {self._filename(one, name, version): one for one in wheels}
         filename = best_wheel(by_name)
         if filename is None and "sdist" in entry:
-            return self._sdist(entry["sdist"], name, version, allow_build=allow_build)
+            if not allow_build:
+                self.fail(
+                    ("none of its wheels suits this interpreter, and " if wheels else "")
+                    + "its source distribution runs code when it is built",
+                    package=name,
+                    tip="allow it with --allow-build (allow_build=True)",
+                )
+            filename = self._filename(entry["sdist"], name, version, sdist=True)
+            return self._archive(entry["sdist"], name, version, filename)
         if filename is None:
             self.fail(
                 "none of its wheels suits this interpreter"
@@ -221,16 +235,6 @@ class _Reading:
                 tip="make a lock with this interpreter",
             )
         return self._archive(by_name[filename], name, version, filename)
-
-    def _sdist(self, archive: Any, name: str, version: str, *, allow_build: bool) -> Locked:
-        if not allow_build:
-            self.fail(
-                "it is a source distribution, which runs code when it is built",
-                package=name,
-                tip="allow it with --allow-build (allow_build=True)",
-            )
-        filename = self._filename(archive, name, version, sdist=True)
-        return self._archive(archive, name, version, filename)
 
     def _filename(self, archive: object, name: str, version: str, *, sdist: bool = False) -> str:
         """Return the file name of an archive; it has to be that of this very version."""

@@ -109,9 +109,10 @@ def test_a_wheel_of_this_machine_is_locked_by_its_path_and_built_again(
     wheel.unlink()
     with pytest.raises(LockError, match=r"mine: .*cannot be read: No such file"):
         build.install(lock=lock, store=elsewhere, builder=builder)
-    os.mkfifo(wheel)
-    with pytest.raises(LockError, match="is not a file"):
-        build.install(lock=lock, store=elsewhere, builder=builder)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(wheel)  # which nobody will ever write to
+        with pytest.raises(LockError, match="is not a file"):
+            build.install(lock=lock, store=elsewhere, builder=builder)
     assert elsewhere.bubbles() == []
 
 
@@ -221,7 +222,7 @@ def test_a_source_distribution_is_built_from_a_lock_only_where_that_is_allowed(
     archive = wheelhouse.path / "built-1.0.tar.gz"
     subprocess.run(["tar", "-czf", str(archive), "-C", str(tmp_path), "built-1.0"], check=True)
     lock = lock_of(archive, "built", "1.0", "[packages.sdist]")
-    with pytest.raises(LockError, match="source distribution") as caught:
+    with pytest.raises(LockError, match="its source distribution runs code") as caught:
         build.install(lock=lock, store=elsewhere, builder=builder, index_options=OFFLINE)
     assert "--allow-build" in (caught.value.tip or "")
     bubble = build.install(
@@ -230,7 +231,7 @@ def test_a_source_distribution_is_built_from_a_lock_only_where_that_is_allowed(
     assert bubble.digests["built"] == hashlib.sha256(archive.read_bytes()).hexdigest()
     assert "[packages.sdist]" in bubble.lock.read_text()
     # Its own lock is as careful.
-    with pytest.raises(LockError, match="source distribution"):
+    with pytest.raises(LockError, match="its source distribution runs code"):
         build.install(lock=bubble.lock, store=elsewhere)
 
 
