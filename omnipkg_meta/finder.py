@@ -100,7 +100,11 @@ def _find(
     if path is None:
         storage.claim_new(name)
     realm = realm_for(name, frame)
-    if path is None and (realm is None or realm is MAIN or _lacks(realm, name)):
+    if (
+        path is None
+        and (realm is None or realm is MAIN or _lacks(realm, name))
+        and (meta_path.any_brought() or bubbles_on_path())
+    ):
         realm = _that_brings(name, target, frame) or realm
     if realm is not None and realm is not MAIN:
         return _spec_in_realm(realm, name, path, target)
@@ -359,8 +363,6 @@ def _that_brings(name: str, target: ModuleType | None, frame: FrameType | None) 
     By a finder, as setuptools' that stands its own ``distutils`` in the place of the
     standard library's; or by putting a directory of the bubble on ``sys.path``.
     """
-    if not (meta_path.any_brought() or bubbles_on_path()):
-        return None
     home = asking.who(frame).home
     if home is None or home.provider(name) is not None or not may_be_taken(name):
         return None

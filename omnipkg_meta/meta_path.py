@@ -72,13 +72,15 @@ class _View:
 
     def follow(self, mains: list[Any]) -> None:
         """Do what main has done to its list since: each new finder comes after its neighbour."""
-        if _same(self.mains, mains):
+        if _same(self.mains, list.copy(mains)):
             return
         with _lock:
-            before, self.mains = self.mains, list.copy(mains)
+            # Once more: another thread may have been here with a later state of it.
+            mains = list.copy(mains)
+            before, self.mains = self.mains, mains
             kept = [one for one in self.finders if _has(mains, one) or not _has(before, one)]
             place = 0
-            for one in self.mains:
+            for one in mains:
                 if _has(kept, one):
                     place = _index(kept, one) + 1
                 elif not _has(before, one):  # else the realm's code took it out
@@ -134,7 +136,7 @@ def _changing(name: str) -> Callable[..., Any]:
                 _keep_ours(self)
         else:
             with _lock:
-                view = _made_view(home, list.copy(self))
+                view = _made_view(home, self)
                 result = operation(view.finders, *arguments, **keywords)
             _choose_type(self)
         # ``+=`` and ``*=`` give the list itself, to be bound to the same name.
@@ -244,7 +246,7 @@ def _seen(path: Any, frame: FrameType | None) -> list[Any]:
     if view is None:
         found: list[Any] = path
         return found
-    view.follow(list.copy(path))
+    view.follow(path)
     return view.finders
 
 
@@ -304,7 +306,7 @@ def seen_by(realm: Realm | None) -> list[Any]:
     if view is None:
         return of_main()
     path: Any = sys.meta_path
-    view.follow(list.copy(path) if isinstance(path, list) else list(path))
+    view.follow(path if isinstance(path, list) else list(path))
     return [one for one in list.copy(view.finders) if one is not _ours]
 
 
