@@ -23,7 +23,7 @@ from omnipkg_meta.activation import CURRENT, OVERLAYS
 from omnipkg_meta.answering import realm_for
 from omnipkg_meta.belonging import everybodys, may_be_taken
 from omnipkg_meta.loaders import load_inside, load_outside
-from omnipkg_meta.locks import without_import_lock
+from omnipkg_meta.locks import share, without_import_lock
 from omnipkg_meta.namespaces import JOINED
 from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.realm import (
@@ -297,7 +297,7 @@ def _in_scope_on_path(name: str, frame: FrameType | None) -> Realm | None:
         if realm is MAIN:
             break  # ``use(main)``: what lies around it does not count
         if _is_on_path(name, realm) and may_be_taken(name):
-            storage.provide(realm, name)
+            _provide(realm, name)
             return realm
     return None
 
@@ -357,6 +357,12 @@ def _files_of(spec: ModuleSpec) -> list[str]:
     return [origin, *locations] if origin else locations
 
 
+def _provide(realm: Realm, name: str) -> None:
+    """Let a realm provide one more name, which this thread is looking for."""
+    share(name, realm)
+    storage.provide(realm, name)
+
+
 def _that_brings(name: str, target: ModuleType | None, frame: FrameType | None) -> Realm | None:
     """Let a realm provide a top-level name that its code has brought along, for that code.
 
@@ -369,10 +375,10 @@ def _that_brings(name: str, target: ModuleType | None, frame: FrameType | None) 
     for finder in meta_path.brought_by(home):
         spec = others.ask(finder, name, None, target)
         if spec is not None and all(_within(file, home) for file in _files_of(spec)):
-            storage.provide(home, name)
+            _provide(home, name)
             return home
     if name not in _TOP_LEVEL_STANDARD and _is_on_path(name, home):
-        storage.provide(home, name)
+        _provide(home, name)
         return home
     return None
 

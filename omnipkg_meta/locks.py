@@ -34,7 +34,9 @@ from omnipkg_meta.realm import CLAIMED, MAIN
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["install", "uninstall", "without_import_lock"]
+    from omnipkg_meta.realm import Realm
+
+__all__ = ["install", "share", "uninstall", "without_import_lock"]
 
 _bootstrap: Any = importlib._bootstrap
 
@@ -67,8 +69,8 @@ class RealmLocks(dict):  # type: ignore[type-arg]
     def __init__(self, locks: dict[str, Any]) -> None:
         super().__init__(locks)
         # A lock dies wherever its last user lets go of it, so its callback must
-        # not ask again who is asking: reference (by identity) to key.
-        self._keys: dict[int, Any] = {}
+        # not ask again who is asking: reference (by identity) to its keys.
+        self._keys: dict[int, tuple[Any, ...]] = {}
         self._asked = threading.local()
 
     def __getitem__(self, name: str) -> Any:
@@ -87,17 +89,36 @@ class RealmLocks(dict):  # type: ignore[type-arg]
             asked = self._asked
             known = getattr(asked, "name", None) == name
             key = asked.key if known else _key(name, sys._getframe().f_back)
-        if key is not name:
-            self._keys[id(reference)] = key
+        self._keys[id(reference)] = (key,)
         dict.__setitem__(self, key, reference)
+
+    def share(self, name: str, realm: Realm) -> None:
+        """Let the lock of a plain name be that of the realm's module, too."""
+        _imp.acquire_lock()
+        try:
+            reference, key = dict.get(self, name), (realm, name)
+            if reference is not None and dict.get(self, key) is None:
+                self._keys[id(reference)] = (*self._keys.get(id(reference), (name,)), key)
+                dict.__setitem__(self, key, reference)
+        finally:
+            _imp.release_lock()
 
     def get(self, name: str, default: Any = None) -> Any:
         reference = sys._getframe(1).f_locals.get("ref")
-        return dict.get(self, self._keys.get(id(reference), name), default)
+        if reference is None:
+            return dict.get(self, name, default)
+        # The callback asks whether its reference is still in the table.
+        keys = self._keys.get(id(reference), (name,))
+        if any(dict.get(self, key) is reference for key in keys):
+            return reference
+        self._keys.pop(id(reference), None)
+        return default
 
     def __delitem__(self, name: str) -> None:
         reference = sys._getframe(1).f_locals.get("ref")
-        dict.__delitem__(self, self._keys.pop(id(reference), name))
+        for key in self._keys.pop(id(reference), (name,)):
+            if dict.get(self, key) is reference:
+                dict.__delitem__(self, key)
 
 
 #: Packages that mark in the interpreter itself that they are being loaded, and refuse to
@@ -112,6 +133,18 @@ def _key(name: str, frame: FrameType | None) -> Any:
         return name
     realm = realm_for(name, frame)
     return name if realm is None or realm is MAIN else (realm, name)
+
+
+def share(name: str, realm: Realm) -> None:
+    """Let the lock that was taken for a name, before it was claimed, be a realm's from now on.
+
+    A finder finds out, while a module is being looked for, that a realm provides it:
+    the thread that looks holds the lock of the plain name, and the next one will ask
+    for the realm's.
+    """
+    locks = _bootstrap._module_locks
+    if isinstance(locks, RealmLocks):
+        locks.share(name, realm)
 
 
 def install() -> None:

@@ -130,6 +130,62 @@ def test_what_a_bubbles_code_finds_in_its_own_directory_on_the_path_is_its_own(
     )
 
 
+def test_threads_that_look_for_it_at_once_get_it_whole(world: World) -> None:
+    files = {
+        "pkg/__init__.py": f"""
+            import os, sys
+            sys.path.insert(0, {DIRECTORY})
+
+            def load():
+                import vendored
+                assert vendored.ready
+                return vendored
+            """,
+        "pkg/_vendor/vendored.py": "import loads\nloads.note('VERSION')\nready = True\n",
+    }
+    world.versions("pkg", "1.0", "2.0", files=files)
+    world.module(
+        "loads",
+        """
+        import threading
+        begun = {version: threading.Event() for version in ("1.0", "2.0")}
+        never, count = threading.Event(), []
+
+        def note(version):
+            count.append(version)
+            begun[version].set()
+            never.wait(0.5)  # while the others look for it, too
+        """,
+    )
+    world.run(
+        """
+        import threading, omnipkg_meta as om, loads
+        packages = {version: om.load(f"pkg=={version}") for version in ("1.0", "2.0")}
+        found = []
+
+        def load(version, late):
+            if late:
+                # The first one began while nobody claimed the name; by now it is claimed.
+                loads.begun[version].wait()
+            found.append((packages[version], packages[version].load()))
+
+        threads = [
+            threading.Thread(target=load, args=(version, late))
+            for late in (False, True, True)
+            for version in packages
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(loads.count) == ["1.0", "2.0"], loads.count
+        assert len(found) == 6 and len({id(module) for _, module in found}) == 2
+        for package, module in found:
+            assert module.__bubble__ is package.__bubble__
+        """
+    )
+
+
 def test_code_of_main_in_a_scope_loads_from_a_directory_of_the_bubble_into_the_bubble(
     world: World,
 ) -> None:
