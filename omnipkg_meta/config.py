@@ -17,32 +17,54 @@ from omnipkg_meta.errors import ConfigError
 
 __all__ = [
     "BUILDERS",
+    "CHECKS",
     "builder",
     "default_store_path",
     "install_missing",
     "interpreter_tag",
     "store_path",
+    "store_paths",
+    "verify",
 ]
 
 STORE = "OMNIPKG_META_STORE"
 BUILDER = "OMNIPKG_META_BUILDER"
 INSTALL = "OMNIPKG_META_INSTALL"
+VERIFY = "OMNIPKG_META_VERIFY"
 
 BUILDERS = ("auto", "uv", "pip")
+#: How a bubble is checked before a process uses it for the first time: that its parts are
+#: there, or that every file is what was installed.
+CHECKS = ("quick", "full")
 
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
 
 
 def store_path() -> Path:
-    """Return the root of the store: ``OMNIPKG_META_STORE``, or the user's data directory.
+    """Return the root of the store that is written: the first of :func:`store_paths`.
+
+    Raises:
+        ConfigError: the variable holds a path that is not absolute.
+    """
+    return store_paths()[0]
+
+
+def store_paths() -> tuple[Path, ...]:
+    """Return the roots of the stores: ``OMNIPKG_META_STORE``, or the user's data directory.
+
+    The variable may list several, as ``PATH`` does.  Bubbles are looked for in all of them,
+    and made and removed in the first only.
 
     Raises:
         ConfigError: the variable holds a path that is not absolute.
     """
     value = os.environ.get(STORE, "")
-    if not value:
-        return default_store_path()
+    found = [_absolute(one) for one in value.split(os.pathsep) if one]
+    return tuple(dict.fromkeys(found)) or (default_store_path(),)
+
+
+def _absolute(value: str) -> Path:
     path = Path(value)
     if value.startswith("~"):
         try:
@@ -87,6 +109,18 @@ def install_missing() -> bool:
     if value.strip().lower() in _NO:
         return False
     raise _bad(INSTALL, value, "neither yes nor no", f"set {INSTALL}=1 or {INSTALL}=0")
+
+
+def verify() -> str:
+    """Return how a bubble is checked before it is used: ``quick`` or ``full``.
+
+    Raises:
+        ConfigError: ``OMNIPKG_META_VERIFY`` says something else.
+    """
+    value = os.environ.get(VERIFY, "") or "quick"
+    if value not in CHECKS:
+        raise _bad(VERIFY, value, "no such check", f"use one of {', '.join(CHECKS)}")
+    return value
 
 
 @functools.cache

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivationError",
     "BindError",
+    "BubbleFormatError",
     "BubbleInUseError",
     "BubbleInvalidError",
     "BubbleNotFoundError",
@@ -175,6 +176,18 @@ class BubbleTagError(BubbleInvalidError):
 
     tag: str
     expected: str
+
+
+class BubbleFormatError(BubbleInvalidError):
+    """A bubble was made by a newer version of this library, in a format that is not known yet.
+
+    It is neither read nor removed to make another one in its place.
+
+    Attributes:
+        format: the format of its manifest.
+    """
+
+    format: int
 
 
 class BuildError(OmnipkgMetaError, RuntimeError):

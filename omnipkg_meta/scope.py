@@ -51,9 +51,11 @@ class Scope:
         install: bool | None,
         terms: Terms,
         store: Store | str | os.PathLike[str] | None,
+        verify: str | None = None,
     ) -> None:
         self.sources = sources
         self._terms = terms
+        self._verify = verify
         self._install = install
         self._store = store
         self._realms: tuple[Realm, ...] = ()
@@ -213,12 +215,21 @@ class Scope:
                         self.sources, install=self._install, store=self._store, terms=self._terms
                     )
                     self._realms = tuple(found)
+                if self._verify == "full":
+                    for bubble in _bubbles(self._realms):
+                        bubble.require_whole()
                 hooks.install()
                 for realm in self._realms:
                     claim(realm)
                 self._outermost = Activation(self, self._realms)
                 _prepared.add(self)
             return self._outermost
+
+
+def _bubbles(realms: tuple[Realm, ...]) -> list[Bubble]:
+    """Return what realms are loaded from: bubbles, and copies of them."""
+    places = [(one.bubble, one.files) for realm in realms for one in realm.chain()]
+    return [one for place in places for one in dict.fromkeys(place) if one is not None]
 
 
 #: Scopes that take it for granted that the hooks are in.
@@ -302,6 +313,7 @@ def use(
     adopt: Sequence[str] = (),
     hermetic: bool = False,
     store: Store | str | os.PathLike[str] | None = None,
+    verify: str | None = None,
 ) -> Scope:
     """Return the scope of one or more requirements, to be entered with ``with``.
 
@@ -318,6 +330,9 @@ def use(
         hermetic: let the bubble's code see nothing but the bubble and the standard
             library; main never serves the requirements then.
         store: the store to look in, or its directory; by default the configured one.
+        verify: ``"full"`` to see first that every file of the bubble is what was installed,
+            once in a process, or ``"quick"``; by default as configured
+            (``OMNIPKG_META_VERIFY``), which is quick: its parts are there.
 
     Returns:
         A scope: a context manager, an async context manager, and a decorator.
@@ -326,17 +341,20 @@ def use(
     Raises:
         RequirementError: a requirement is malformed, or a name cannot be shared or adopted.
         TypeError: a source is none of these, or there is none; or names are not in a list.
+        ValueError: there is no such way to verify.
     """
     if not all(isinstance(source, (str, Main)) for source in sources):
         check(sources)  # before they are hashed, which has a worse message
     terms = read(share, adopt, hermetic=hermetic) if share or adopt or hermetic else _NO_TERMS
-    key = (sources, install, terms, store, os.environ.get("OMNIPKG_META_STORE"))
+    key = (sources, install, terms, store, verify, os.environ.get("OMNIPKG_META_STORE"))
     try:
         return _scopes[key]
     except KeyError:
         pass
     check(sources, terms)
-    made = Scope(sources, install=install, terms=terms, store=store)
+    if verify not in (None, "quick", "full"):
+        raise ValueError(f"verify must be 'quick' or 'full', not {verify!r}")
+    made = Scope(sources, install=install, terms=terms, store=store, verify=verify)
     return _scopes.setdefault(key, made)
 
 

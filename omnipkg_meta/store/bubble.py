@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from omnipkg_meta.errors import BubbleInvalidError, BubbleTagError
+from omnipkg_meta.errors import BubbleFormatError, BubbleInvalidError, BubbleTagError
 from omnipkg_meta.store import trust
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class Bubble:
             tag: the interpreter tag that it must have; this interpreter's when not given.
 
         Raises:
+            BubbleFormatError: it was made by a newer version of this library.
             BubbleTagError: it was made for another interpreter.
             BubbleInvalidError: it is no bubble, was tampered with or is half deleted.
             StoreError: somebody else could write into it.
@@ -185,12 +186,28 @@ class Bubble:
     def hold(self) -> None:
         """Keep everybody from removing the bubble for as long as this process lives.
 
+        What is held is about to be used, so it is verified first where that is configured
+        (``OMNIPKG_META_VERIFY``).
+
         Raises:
-            BubbleInvalidError: it was removed since it was opened.
+            BubbleInvalidError: it was removed since it was opened, or is not as installed.
         """
+        from omnipkg_meta import config
         from omnipkg_meta.store import lease
 
         lease.hold(self.path)
+        if config.verify() == "full":
+            self.require_whole()
+
+    def require_whole(self) -> None:
+        """See that every file is what was installed; once in a process for each bubble.
+
+        Raises:
+            BubbleInvalidError: one is not.
+        """
+        from omnipkg_meta.store.verify import require_whole
+
+        require_whole(self)
 
     def __eq__(self, other: object) -> bool:
         return self.path == other.path if isinstance(other, Bubble) else NotImplemented
@@ -272,11 +289,21 @@ def _invalid(path: Path, *problems: str) -> NoReturn:
 
 def _check_schema(path: Path, entry: dict[str, Any]) -> None:
     schema, library = entry.get("schema"), entry.get("library")
-    if schema != SCHEMA:
-        problem = f"its manifest has format {schema!r}, and this library reads format {SCHEMA}"
-        if isinstance(library, str):
-            problem += f"; it was written by {library[:80]}"
+    if type(schema) is int and schema == SCHEMA:  # True equals 1
+        return
+    problem = f"its manifest has format {schema!r}, and this library reads format {SCHEMA}"
+    if isinstance(library, str):
+        problem += f"; it was written by {library[:80]}"
+    if type(schema) is not int or schema < SCHEMA:
         _invalid(path, problem)
+    raise BubbleFormatError(
+        f"the bubble {path.name} was made by a newer version of this library",
+        cause=problem,
+        tip="pip install -U omnipkg-meta, or use another store",
+        path=path,
+        problems=(problem,),
+        format=schema,
+    )
 
 
 def _check_tag(path: Path, entry: dict[str, Any], expected: str) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import config, requirements
 from omnipkg_meta.errors import (
+    BubbleFormatError,
     BubbleInvalidError,
     BubbleNotFoundError,
     BuildError,
@@ -221,6 +222,7 @@ def _put_in_place(store: Store, built: Path, resolved: Lock, *, reinstall: bool)
             return present  # another process was faster; ours is discarded
         if final.exists():
             with suppress(BubbleNotFoundError):
+                _present(store, resolved)  # one of a newer library stays
                 store.remove(final.name)
         # Under a lease from the first moment in which others see it: nobody takes it away
         # before it was opened.
@@ -246,6 +248,8 @@ def _present(store: Store, resolved: Lock) -> Bubble | None:
     """Return the bubble of that lock if it is whole; one that is broken is made anew."""
     try:
         return store.get(resolved.bubble_id)
+    except BubbleFormatError:
+        raise  # it is not ours to replace
     except BubbleInvalidError:
         return None
 

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from omnipkg_meta import config
-from omnipkg_meta.errors import BubbleInvalidError, BubbleTagError, StoreError
+from omnipkg_meta.errors import BubbleFormatError, BubbleInvalidError, BubbleTagError, StoreError
 from omnipkg_meta.store import builders, disk, lease, native_files, trust
 from omnipkg_meta.store.gc import collect_litter
 from omnipkg_meta.store.store import command_line
@@ -120,14 +120,12 @@ def _bubble(store: Store, name: str) -> Bubble | Finding | None:
         return store.get(name)
     except StoreError as error:
         return _of(error)
-    except BubbleTagError as error:
+    except (BubbleFormatError, BubbleTagError) as error:
         return Finding(error.message, str(error.cause), str(error.tip), path=path)
     except BubbleInvalidError as error:
         if not path.exists():
             return None  # removed in this moment
         tip = f"{command_line('remove', (name,), store)}, and install it again"
-        if any("manifest has format" in problem for problem in error.problems):
-            tip = "pip install -U omnipkg-meta"
         return Finding(error.message, str(error.cause), tip, path=path)
 
 

@@ -81,7 +81,7 @@ def collect(
         raise ValueError(f"max_size must not be negative: {max_size}")
     litter, of_litter = collect_litter(store, dry_run=dry_run)
     taken = [of_litter]
-    bubbles = {bubble.id: bubble for bubble in store.bubbles()}
+    bubbles = {bubble.id: bubble for bubble in store.own()}
     sizes = {one: taken_by(store, bubble) for one, bubble in bubbles.items()}
     removed: list[str] = []
     in_use: list[str] = []

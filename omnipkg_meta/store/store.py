@@ -12,7 +12,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import config, requirements
 from omnipkg_meta.errors import BubbleInvalidError, BubbleNotFoundError, StoreError
@@ -46,21 +46,32 @@ class Store:
     bubble.  Two stores are equal when they are the same directory.
 
     Args:
-        path: the root; :func:`omnipkg_meta.config.store_path` when not given.
+        path: the root; the first of :func:`omnipkg_meta.config.store_paths` when not given.
         tag: the interpreter tag; this interpreter's when not given.
+        behind: the roots of stores that are only read, those of a container's image for
+            example, in the order in which they are looked at after this one; when no *path*
+            is given, the rest of the configured ones.
     """
 
-    __slots__ = ("path", "tag")
+    __slots__ = ("behind", "path", "tag")
 
     path: Path
     tag: str
+    behind: tuple[Store, ...]
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, tag: str | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        tag: str | None = None,
+        behind: Iterable[str | os.PathLike[str]] = (),
     ) -> None:
-        root = config.store_path() if path is None else Path(path)
-        self.path = Path(os.path.abspath(root))  # noqa: PTH100 (Path.absolute keeps "..")
+        if path is None:
+            path, *rest = config.store_paths()
+            behind = (*rest, *behind)
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps "..")
         self.tag = config.interpreter_tag() if tag is None else tag
+        self.behind = tuple(Store(one, tag=self.tag) for one in behind)
 
     @property
     def tag_path(self) -> Path:
@@ -69,6 +80,20 @@ class Store:
 
     def bubbles(self) -> list[Bubble]:
         """Return this interpreter's bubbles that are whole, by id; see :meth:`broken` for the rest.
+
+        Those of the stores behind it come after its own; of two with one id the first counts.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        found = self.own()
+        for store in self.behind:
+            ids = {one.id for one in found}
+            found += [one for one in store.bubbles() if one.id not in ids]
+        return found
+
+    def own(self) -> list[Bubble]:
+        """Return the bubbles of this store itself, without those behind it.
 
         Raises:
             StoreError: the store cannot be read.
@@ -81,7 +106,8 @@ class Store:
         Raises:
             StoreError: the store cannot be read.
         """
-        return [one for one in self._scan() if isinstance(one, BubbleInvalidError)]
+        found = [one for one in self._scan() if isinstance(one, BubbleInvalidError)]
+        return found + [one for store in self.behind for one in store.broken()]
 
     def find(self, asked: Iterable[str | Asked]) -> Bubble | None:
         """Return the best bubble that satisfies all requirements, or None.
@@ -180,9 +206,12 @@ class Store:
         Raises:
             BubbleInvalidError: it is there, and cannot be used.
         """
-        if not _ID.fullmatch(bubble_id) or not (self.tag_path / bubble_id).is_dir():
+        if not _ID.fullmatch(bubble_id):
             return None
-        return self._open(self.tag_path / bubble_id)
+        if (self.tag_path / bubble_id).is_dir():
+            return self._open(self.tag_path / bubble_id)
+        found = (store.get(bubble_id) for store in self.behind)
+        return next((one for one in found if one is not None), None)
 
     def remove(self, bubble: Bubble | str, *, force: bool = False) -> None:
         """Remove a bubble, whole or broken, in one step; its files are deleted after that.
@@ -288,16 +317,18 @@ class Store:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Store):
             return NotImplemented
-        return (self.path, self.tag) == (other.path, other.tag)
+        same = (self.path, self.tag) == (other.path, other.tag)
+        return same and self.behind == other.behind
 
     def __hash__(self) -> int:
-        return hash((self.path, self.tag))
+        return hash((self.path, self.tag, self.behind))
 
     def __repr__(self) -> str:
         return f"<Store {str(self.path)!r} {self.tag}>"
 
-    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
-        return Store, (str(self.path),)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without the tag: the other process has an interpreter of its own.
+        return _reopen, (str(self.path), tuple(str(store.path) for store in self.behind))
 
     def _scan(self) -> Iterator[Bubble | BubbleInvalidError]:
         trust.check(self.tag_path)
@@ -358,11 +389,16 @@ class Store:
     def _path_of(self, bubble: Bubble | str) -> Path:
         if isinstance(bubble, Bubble):
             if bubble.path.parent != self.tag_path:
-                raise _no_such_bubble(str(bubble.path), self)
+                behind = bubble.path.parent in [one.tag_path for one in self.behind]
+                raise _no_such_bubble(bubble.id if behind else str(bubble.path), self)
             return bubble.path
         if not _ID.fullmatch(bubble):
             raise _no_such_bubble(bubble, self)
         return self.tag_path / bubble
+
+
+def _reopen(path: str, behind: tuple[str, ...]) -> Store:
+    return Store(path, behind=behind)
 
 
 def command_line(command: str, arguments: Iterable[str], store: Store) -> str:
@@ -411,7 +447,12 @@ def _merit(bubble: Bubble, wanted: Sequence[Asked]) -> tuple[list[Version], int,
 def _no_such_bubble(bubble_id: str, store: Store) -> BubbleNotFoundError:
     return BubbleNotFoundError(
         f"there is no bubble {bubble_id!r} in the store",
-        cause=f"the store is {store.path}, for {store.tag}",
+        cause=f"the store is {store.path}, for {store.tag}"
+        + "".join(
+            f"; {one.path}, where it is, is only read"
+            for one in store.behind
+            if (one.tag_path / bubble_id).is_dir()
+        ),
         tip=command_line("list", (), store),
         requirements=(),
         available=(),

@@ -97,6 +97,9 @@ class Vendored(Bubble):
     def hold(self) -> None:
         """Do nothing: it belongs to the library that ships it, and no store removes it."""
 
+    def require_whole(self) -> None:
+        """Do nothing: it is as whole as the library that ships it."""
+
     def __repr__(self) -> str:
         return f"<Vendored {str(self.path)!r}>"
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
+from omnipkg_meta.errors import BubbleInvalidError
 from omnipkg_meta.store import record
 from omnipkg_meta.store.bubble import LINK, LOCK, MANIFEST, SCRIPTS, SITE_PACKAGES
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["Difference", "compare", "is_byte_code", "problems"]
+__all__ = ["Difference", "compare", "is_byte_code", "problems", "require_whole"]
 
 _BYTE_CODE = re.compile(
     r"(?:(?P<parent>.*)/)?__pycache__/(?P<stem>[^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc"
@@ -34,6 +36,31 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path} {self.what}"
+
+
+#: The bubbles that were found whole in this process, with what tells them from others that
+#: were made in their place since.
+_whole: set[tuple[str, str]] = set()
+
+
+def require_whole(bubble: Bubble) -> None:
+    """Verify a bubble that is about to be used; once in a process.
+
+    Raises:
+        BubbleInvalidError: something is not as it was installed.
+    """
+    key = (str(bubble.path), bubble.created)
+    if key in _whole:
+        return
+    if found := problems(bubble):
+        raise BubbleInvalidError(
+            f"the bubble {bubble.id} is not as it was installed",
+            cause="; ".join(found[:5]) + (f"; and {len(found) - 5} more" if found[5:] else ""),
+            tip="omnipkg-meta install --reinstall " + shlex.join(bubble.requested),
+            path=bubble.path,
+            problems=tuple(found),
+        )
+    _whole.add(key)
 
 
 def problems(bubble: Bubble) -> list[str]:

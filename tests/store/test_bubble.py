@@ -62,7 +62,7 @@ def test_a_pickled_bubble_is_opened_and_checked_by_whoever_reads_it(bubble: Bubb
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schema": 99, "library": "omnipkg-meta 9.9"}, "written by omnipkg-meta 9.9"),
+        ({"schema": 0, "library": "omnipkg-meta 9.9"}, "written by omnipkg-meta 9.9"),
         ({"schema": None}, "format None"),
         ({"tag": None}, "lacks 'tag'"),
         ({"requested": "leaf"}, "lacks 'requested'"),

@@ -70,7 +70,7 @@ def test_a_broken_bubble_and_one_of_a_newer_library_get_different_tips(
     manifest = bubble.path / "manifest.json"
     text = manifest.read_text()
     manifest.write_text(text.replace('"schema": 1', '"schema": 2'))
-    assert only(store).tip == "pip install -U omnipkg-meta"
+    assert only(store).tip.startswith("pip install -U omnipkg-meta")
     manifest.write_text("{")
     assert only(store).tip.startswith("omnipkg-meta remove")
 
