@@ -167,4 +167,7 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write 500MB, 10GB or 10GiB")
     unit = match[2].upper()
     factor = 1024 ** " KMGT".index(unit) if match[3] else _BYTES[unit]
-    return int(float(match[1]) * factor)
+    try:
+        return int(float(match[1]) * factor)
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than any disk has") from None

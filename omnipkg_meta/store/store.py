@@ -34,6 +34,7 @@ __all__ = ["Store", "command_line"]
 TRASH = ".trash-"
 
 _ID = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
+_LONGEST_ID = 255  # bytes: NAME_MAX of every file system of note
 
 # Bubbles are immutable: what was read once under the same inode and time is still true.
 _opened: dict[str, tuple[tuple[int, int, int], Bubble]] = {}
@@ -206,7 +207,7 @@ class Store:
         Raises:
             BubbleInvalidError: it is there, and cannot be used.
         """
-        if not _ID.fullmatch(bubble_id):
+        if not _is_id(bubble_id):
             return None
         if (self.tag_path / bubble_id).is_dir():
             return self._open(self.tag_path / bubble_id)
@@ -392,13 +393,21 @@ class Store:
                 behind = bubble.path.parent in [one.tag_path for one in self.behind]
                 raise _no_such_bubble(bubble.id if behind else str(bubble.path), self)
             return bubble.path
-        if not _ID.fullmatch(bubble):
+        if not _is_id(bubble):
             raise _no_such_bubble(bubble, self)
         return self.tag_path / bubble
 
 
 def _reopen(path: str, behind: tuple[str, ...]) -> Store:
     return Store(path, behind=behind)
+
+
+def _is_id(text: str) -> bool:
+    """Say whether something can be the name of a directory in a store."""
+    try:
+        return bool(_ID.fullmatch(text)) and len(os.fsencode(text)) <= _LONGEST_ID
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return False
 
 
 def command_line(command: str, arguments: Iterable[str], store: Store) -> str:
