@@ -11,6 +11,7 @@ import pytest
 
 import omnipkg_meta as om
 from omnipkg_meta.errors import BubbleNotFoundError, RequirementError
+from tests.native_source import KINDS, SUFFIX, compiled, needs_compiler
 from tests.worlds import world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -355,5 +356,43 @@ def test_what_main_loaded_while_the_hooks_were_out_is_not_seen_when_they_are_in_
         with om.use("{other}==1.0"):  # not the hermetic one
             pass
         assert not inside.sees("{mains}")
+        """
+    )
+
+
+@pytest.mark.skipif(bool(needs_compiler()), reason=needs_compiler())
+@pytest.mark.parametrize("kind", KINDS)
+def test_native_code_of_the_bubble_sees_no_more_than_the_rest(world: World, kind: str) -> None:
+    name, mains, late = world.name("nat"), world.name("mains"), world.name("late")
+    files: dict[str, str | bytes] = {
+        f"{name}/__init__.py": "",
+        f"{name}/_native{SUFFIX}": compiled(name, "1.0", kind, imports="json"),
+    }
+    world.make(name, "1.0", files)
+    world.install(world.wheel(mains, "2.0"), world.wheel(late, "2.0"))
+    world.run(
+        f"""
+        import {mains}
+        import omnipkg_meta as om
+        with om.use("{name}==1.0", hermetic=True):
+            from {name} import _native
+        import {late}
+        for name in ("{mains}", "{late}"):
+            for look in (_native.import_, _native.import_module, _native.import_level):
+                try:
+                    look(name)
+                except ModuleNotFoundError as error:
+                    assert "hermetic" in str(error), error
+                else:
+                    raise AssertionError((look, name))
+            assert _native.get_module(name) is None
+            try:
+                _native.get_item(name)
+            except KeyError:
+                pass
+            else:
+                raise AssertionError(name)
+        assert _native.import_("json") is _native.imported
+        assert _native.get_module("{name}").__name__ == "{name}"
         """
     )

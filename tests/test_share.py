@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
+import threading
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -449,3 +450,30 @@ def test_a_bubble_that_is_used_on_other_terms_is_not_removed(world: World) -> No
         world.store.remove(pair.bubble)
     (copy,) = world.store.copies(pair.bubble)
     assert lease.in_use(copy.path)
+
+
+def test_threads_that_enter_on_new_terms_at_once_get_the_same_modules(world: World) -> None:
+    for _ in range(5):
+        pair = Pair(world)
+        # Each has a scope of its own: the name is spelt in other ways.
+        spelt = (pair.lower, pair.lower.upper(), pair.lower.title(), pair.lower.swapcase())
+        start = threading.Barrier(len(spelt))
+        found: list[Any] = []
+
+        def enter(
+            name: str, pair: Pair = pair, start: threading.Barrier = start, found: list[Any] = found
+        ) -> None:
+            scope = om.use(pair.bubble, share=[name])
+            start.wait()
+            with scope:
+                found.append(importlib.import_module(pair.upper))
+
+        threads = [threading.Thread(target=enter, args=(name,)) for name in spelt]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == len(spelt)
+        assert len(set(found)) == 1
+        assert found[0].versions() == ("2.0", "2.0")
+        assert len(world.store.copies(pair.bubble)) == 1
