@@ -18,6 +18,8 @@ This file must not know what the terms mean, nor how a realm uses a copy.
 
 from __future__ import annotations
 
+import csv
+import functools
 import hashlib
 import json
 import mmap
@@ -25,6 +27,7 @@ import os
 import shutil
 import stat
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,54 +63,7 @@ def of_bubble(bubble: Bubble, without: Collection[str], terms: Sequence[str]) ->
         StoreError: it cannot be written.
         TermsError: a library cannot do without what is left out.
     """
-
-    def fill(site_packages: Path, seed: str) -> dict[str, Any]:
-        kept = {
-            name: bubble.dist_info(name).name
-            for name in bubble.distributions
-            if name not in without
-        }
-        recorded = {name: _recorded(bubble, name) for name in bubble.distributions}
-        staying = {path for name in kept for path in recorded[name]}
-        dropped = {
-            path: "" for name in without for path in recorded.get(name, ()) if path not in staying
-        }
-        changed = {path: str(one) for path, one in dict(bubble.entry.get("rewritten", {})).items()}
-        for path, entry in record.files(bubble.site_packages):
-            # The links of private names are made anew, under other names.
-            made = changed.get(path, "").startswith(LINK)
-            if not made and path not in dropped and not is_byte_code(path, dropped):
-                _bring(Path(entry.path), site_packages / path, link=True)
-        native = native_files.own(site_packages)
-        names = {} if bubble.libraries is None else bubble.libraries.private
-        for path in native:
-            _make_public(site_packages / path, names)
-        private = native_files.make_private(site_packages, native, seed)
-        _check_left(site_packages, native, names, bubble)
-        rewritten = {
-            path: record.digest(site_packages / path)
-            for path, one in changed.items()
-            if not one.startswith(LINK) and (site_packages / path).exists()
-        }
-        return {
-            "distributions": {
-                name: {
-                    "version": bubble.distributions[name],
-                    "dist_info": info,
-                    "sha256": bubble.digests.get(name, "unknown"),
-                    "requires": list(bubble.requires[name]),
-                }
-                for name, info in kept.items()
-            },
-            "import_names": {
-                name: [one for one in by if one in kept]
-                for name, by in bubble.import_names.items()
-                if not by or not kept.keys().isdisjoint(by)
-            },
-            **_described(native, private, names),
-            "rewritten": {**rewritten, **private.rewritten},
-        }
-
+    fill = functools.partial(_fill_from_bubble, bubble, frozenset(without))
     return _copy(bubble, [bubble.created, *sorted(without), *terms], fill, terms)
 
 
@@ -142,42 +98,8 @@ def of_main(
     sources = {path: place for path, place in sorted(sources.items()) if place.is_file()}
     facts = [f"{path} {_identity(place)}" for path, place in sources.items()]
 
-    def fill(site_packages: Path, seed: str) -> dict[str, Any]:
-        for path, place in sources.items():
-            _bring(place, site_packages / path, link=False)
-        infos = {one.name: one.information.name for one in distributions}
-        for one in distributions:
-            _write_record(site_packages / one.information.name, sources.keys())
-        native = native_files.own(site_packages)
-        private = native_files.make_private(site_packages, native, seed)
-        others = {} if beside.libraries is None else beside.libraries.private
-        rewritten = dict(private.rewritten)
-        for path in native:
-            if _bind(site_packages, path, others, bubble):
-                rewritten[path] = record.digest(site_packages / path)
-        recorded = {
-            line.path for info in infos.values() for line in record.read(site_packages / info)
-        }
-        for path in sources.keys() - recorded - rewritten.keys():
-            rewritten[path] = record.digest(site_packages / path)
-        names = record.import_names(
-            {one.name: [path for path in one.files if path in sources] for one in distributions}
-        )
-        return {
-            "distributions": {
-                one.name: {
-                    "version": one.version,
-                    "dist_info": infos[one.name],
-                    "sha256": "unknown",
-                    "requires": list(one.requires),
-                }
-                for one in distributions
-            },
-            "import_names": {**dict.fromkeys(modules, ()), **names},
-            **_described(native, private, {}),
-            "rewritten": rewritten,
-        }
-
+    wanted = _OfMain(bubble, beside, tuple(distributions), tuple(modules), sources)
+    fill = functools.partial(_fill_from_main, wanted)
     made_of = [bubble.created, beside.id, *facts]
     return _copy(bubble, made_of, fill, terms)
 
@@ -282,6 +204,109 @@ def _whole(final: Path, bubble: Bubble) -> Bubble | None:
 # -- filling ----------------------------------------------------------------------
 
 
+def _fill_from_bubble(
+    bubble: Bubble, without: frozenset[str], site_packages: Path, seed: str
+) -> dict[str, Any]:
+    """Fill a directory with what stays of a bubble; return the entries of its manifest."""
+    kept = {
+        name: bubble.dist_info(name).name for name in bubble.distributions if name not in without
+    }
+    recorded = {name: _recorded(bubble, name) for name in bubble.distributions}
+    staying = {path for name in kept for path in recorded[name]}
+    dropped = {path for name in without for path in recorded.get(name, ())} - staying
+    changed = {path: str(one) for path, one in dict(bubble.entry.get("rewritten", {})).items()}
+    for path, entry in record.files(bubble.site_packages):
+        # The links of private names are made anew, under other names.
+        made = changed.get(path, "").startswith(LINK)
+        if not made and path not in dropped and not is_byte_code(path, dropped):
+            _bring(Path(entry.path), site_packages / path, link=True)
+    native = native_files.own(site_packages)
+    names = {} if bubble.libraries is None else bubble.libraries.private
+    for path in native:
+        _make_public(site_packages / path, names)
+    private = native_files.make_private(site_packages, native, seed)
+    _check_left(site_packages, native, names, bubble)
+    rewritten = {
+        path: record.digest(site_packages / path)
+        for path, one in changed.items()
+        if not one.startswith(LINK) and (site_packages / path).exists()
+    }
+    return {
+        "distributions": {
+            name: {
+                "version": bubble.distributions[name],
+                "dist_info": info,
+                "sha256": bubble.digests.get(name, "unknown"),
+                "requires": list(bubble.requires[name]),
+            }
+            for name, info in kept.items()
+        },
+        "import_names": {
+            name: [one for one in by if one in kept]
+            for name, by in bubble.import_names.items()
+            if not by or not kept.keys().isdisjoint(by)
+        },
+        **_described(native, private, names),
+        "rewritten": {**rewritten, **private.rewritten},
+    }
+
+
+@dataclass(frozen=True)
+class _OfMain:
+    """What of main is copied.
+
+    Attributes:
+        bubble: the bubble that it is for.
+        beside: the files that the bubble's realm loads.
+        distributions: distributions, copied whole.
+        modules: names of further modules and packages.
+        sources: each file that is copied, by its path in the copy.
+    """
+
+    bubble: Bubble
+    beside: Bubble
+    distributions: tuple[Installed, ...]
+    modules: tuple[str, ...]
+    sources: Mapping[str, Path]
+
+
+def _fill_from_main(wanted: _OfMain, site_packages: Path, seed: str) -> dict[str, Any]:
+    """Fill a directory with packages of main; return the entries of its manifest."""
+    sources, distributions = wanted.sources, wanted.distributions
+    for path, place in sources.items():
+        _bring(place, site_packages / path, link=False)
+    infos = {one.name: one.information.name for one in distributions}
+    for one in distributions:
+        _write_record(site_packages / one.information.name, sources.keys())
+    native = native_files.own(site_packages)
+    private = native_files.make_private(site_packages, native, seed)
+    others = {} if wanted.beside.libraries is None else wanted.beside.libraries.private
+    rewritten = dict(private.rewritten)
+    for path in native:
+        if _bind(site_packages, path, others, wanted.bubble):
+            rewritten[path] = record.digest(site_packages / path)
+    recorded = {line.path for info in infos.values() for line in record.read(site_packages / info)}
+    for path in sources.keys() - recorded - rewritten.keys():
+        rewritten[path] = record.digest(site_packages / path)
+    names = record.import_names(
+        {one.name: [path for path in one.files if path in sources] for one in distributions}
+    )
+    return {
+        "distributions": {
+            one.name: {
+                "version": one.version,
+                "dist_info": infos[one.name],
+                "sha256": "unknown",
+                "requires": list(one.requires),
+            }
+            for one in distributions
+        },
+        "import_names": {**dict.fromkeys(wanted.modules, ()), **names},
+        **_described(native, private, {}),
+        "rewritten": rewritten,
+    }
+
+
 def _recorded(bubble: Bubble, name: str) -> list[str]:
     try:
         return [line.path for line in record.read(bubble.dist_info(name))]
@@ -292,8 +317,8 @@ def _recorded(bubble: Bubble, name: str) -> list[str]:
 def _bring(source: Path, target: Path, *, link: bool) -> None:
     """Bring a file, with its times: byte code is known to be of a source by its time."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_symlink():
-        target.symlink_to(source.readlink())
+    if source.is_symlink() and source.readlink().name == os.fspath(source.readlink()):
+        target.symlink_to(source.readlink())  # to its neighbour; any other would lead outside
         return
     if link:
         with suppress(OSError):  # another file system, or one without links
@@ -312,10 +337,8 @@ def _identity(place: Path) -> str:
 def _write_record(information: Path, present: Collection[str]) -> None:
     """Leave out of a RECORD what was not copied: scripts, and what is gone."""
     lines = [line for line in record.read(information) if line.path in present]
-    text = "".join(
-        f"{json.dumps(one.path) if ',' in one.path else one.path},{one.digest},\n" for one in lines
-    )
-    (information / "RECORD").write_text(text, "utf-8")
+    with (information / "RECORD").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows((*line, "") for line in lines)
 
 
 def _described(

@@ -16,7 +16,7 @@ from omnipkg_meta.store import record
 from omnipkg_meta.store.bubble import LINK, LOCK, MANIFEST, SCRIPTS, SITE_PACKAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from omnipkg_meta.store.bubble import Bubble
@@ -140,7 +140,7 @@ def _differs(path: Path, wanted: str) -> str | None:
     return None if same else "was changed"
 
 
-def is_byte_code(path: str, expected: Mapping[str, str]) -> bool:
+def is_byte_code(path: str, expected: Container[str]) -> bool:
     """Say whether a path is that of the byte code of one of these sources."""
     match = _BYTE_CODE.fullmatch(path)
     if match is None:
