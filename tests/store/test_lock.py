@@ -378,7 +378,9 @@ def test_a_lock_that_was_changed_in_its_bubble_is_not_exported(bubble: Bubble) -
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_a_damaged_lock_is_refused_or_names_the_same_archives(
