@@ -36,7 +36,7 @@ from omnipkg_meta.asking import IMPORT_NAME, Asker, who
 from omnipkg_meta.namespaces import portion
 from omnipkg_meta.realm import CLAIMED, MAIN, loaded
 from omnipkg_meta.resolution import Rule, in_scope
-from omnipkg_meta.storage import is_claimed, leave_alone, spare, take
+from omnipkg_meta.storage import gone, is_claimed, leave_alone, spare, take
 from omnipkg_meta.views import Items, Keys, Values
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ class RealmModules(dict):  # type: ignore[type-arg]
     def __delitem__(self, name: Any) -> None:
         spare(name, _getframe().f_back)
         _apply(dict.pop, self, name, _getframe().f_back)
+        gone(name)
 
     def setdefault(self, name: Any, default: Any = None) -> Any:
         take(name, default, _getframe().f_back)
@@ -127,7 +128,9 @@ class RealmModules(dict):  # type: ignore[type-arg]
             # of another thread would trip over the gap.
             return _apply(dict.__getitem__, self, name, frame)
         spare(name, frame)
-        return _apply(dict.pop, self, name, frame, *default)
+        taken = _apply(dict.pop, self, name, frame, *default)
+        gone(name)
+        return taken
 
     def popitem(self) -> tuple[Any, Any]:
         claimed = _claimed(who(_getframe().f_back))

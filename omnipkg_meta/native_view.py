@@ -167,6 +167,14 @@ class NativeModules(dict):  # type: ignore[type-arg]
                 self._apply(dict.pop, name, None)
                 before.pop(name, None)
 
+    def drop(self, name: object) -> None:
+        """Let go of a module that somebody took away; what still stands is shown again."""
+        with self._lock:
+            self.settle()
+            self._shown.pop(name, None)
+            dict.pop(self, name, None)
+            self._sources = []
+
     def _apply(self, operation: Callable[..., Any], name: Any, *arguments: Any) -> Any:
         # Under the lock that names are claimed under.
         with storage.lock():
@@ -327,6 +335,15 @@ def watch(file: str, realm: Realm) -> None:
     with _lock:
         symbols.load(file, realm)
         _look(file)
+
+
+def _let_go(name: object) -> None:
+    for answers in list(_answers.values()):
+        if dict.__contains__(answers.modules, name):
+            answers.modules.drop(name)
+
+
+storage.ON_REMOVAL.append(_let_go)
 
 
 def settle(realm: Realm) -> None:

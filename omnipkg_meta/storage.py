@@ -19,16 +19,18 @@ from omnipkg_meta.realm import CLAIMED, HERMETIC, MAIN, loaded, realm_of_file
 from omnipkg_meta.retype import check_live, prove, set_type, subscript_in_c
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
     from types import FrameType
 
     from omnipkg_meta.realm import Realm
 
 __all__ = [
+    "ON_REMOVAL",
     "after_fork",
     "claim",
     "claim_all",
     "claim_new",
+    "gone",
     "guarded",
     "install",
     "installed",
@@ -44,6 +46,9 @@ __all__ = [
     "uninstall",
 ]
 
+#: Called with the name of a module that somebody took away, by whoever shows modules elsewhere.
+ON_REMOVAL: list[Callable[[object], None]] = []
+
 _NOTHING = object()
 _lock = threading.RLock()
 _live: dict[Any, Any] | None = None
@@ -54,6 +59,12 @@ _guards = 0
 def lock() -> threading.RLock:
     """Return the lock that is held while names are claimed; a forked child has another."""
     return _lock
+
+
+def gone(name: object) -> None:
+    """Say that somebody has taken a module away, so that nothing else keeps it alive."""
+    for notice in ON_REMOVAL:
+        notice(name)
 
 
 def is_guarded() -> bool:

@@ -234,6 +234,29 @@ def test_native_code_of_several_realms_that_runs_at_once_sees_its_own_only(world
 
 
 @relinks
+def test_a_module_that_was_taken_away_is_not_kept_alive_since_native_code_looked(
+    world: World,
+) -> None:
+    name, passing = world.name("asks"), world.name("passing")
+    sources, extensions = sides(world, name)
+    world.module(passing, "")
+    parts = []
+    for source, extension in zip(sources, extensions, strict=True):
+        for full in (passing, f"{name}.part"):
+            with om.use(source):
+                module = importlib.import_module(full)
+                assert extension.read(full) is module
+                parts.append(weakref.ref(module))
+                if "." in full:
+                    del sys.modules[name].part
+                del sys.modules[full]
+            del module
+    gc.collect()
+    assert [reference() for reference in parts] == [None] * 6
+    assert extensions[0].read(name).__version__ == "1.0"
+
+
+@relinks
 def test_what_native_code_keeps_with_the_thread_is_one_for_each_realm_and_thread(
     world: World,
 ) -> None:
