@@ -120,6 +120,47 @@ CASES = {
         return matplotlib.__version__
         """,
     ),
+    # mypyc since 1.20: reads its own modules from the storage of the table, at call time too.
+    "black": Case(
+        (("black==26.5.1",), ("black==26.10.1",)),
+        """
+        import black
+        text = "x = {  'a':1 }\\nmatch x:\\n  case {'a': 1}: pass\\n"
+        assert black.format_str(text, mode=black.Mode()).startswith('x = {"a": 1}')
+        return black.__version__
+        """,
+    ),
+    # Keeps its log of errors in the dict of the thread.
+    "lxml": Case(
+        (("lxml==5.4.0",), ("lxml==6.0.0",)),
+        """
+        from lxml import etree
+        try:
+            etree.fromstring("<a><b></a>")
+        except etree.XMLSyntaxError as error:
+            assert error.error_log[0].type_name == "ERR_TAG_NAME_MISMATCH"
+        schema = etree.RelaxNG(etree.XML(
+            '<element name="a" xmlns="http://relaxng.org/ns/structure/1.0"><empty/></element>'
+        ))
+        assert not schema.validate(etree.XML("<b/>")) and len(schema.error_log)
+        return etree.__version__
+        """,
+    ),
+    # cffi writes the library that it makes up into the storage of the table.
+    "cryptography": Case(
+        (("cryptography==44.0.0",), ("cryptography==45.0.0",)),
+        """
+        import cryptography
+        from cryptography.fernet import Fernet
+        from cryptography.hazmat.bindings._rust import _openssl
+        import sys
+        assert sys.modules["_openssl"] is _openssl
+        assert sys.modules["_openssl.lib"] is _openssl.lib
+        box = Fernet(Fernet.generate_key())
+        assert box.decrypt(box.encrypt(b"text")) == b"text"
+        return cryptography.__version__
+        """,
+    ),
     # No native code: its distutils stands in the place of the standard library's.
     "setuptools": Case(
         (("setuptools==75.8.0",), ("setuptools==79.0.0",)),
