@@ -92,7 +92,7 @@ class NativeModules(dict):  # type: ignore[type-arg]
         home: the realm.
     """
 
-    __slots__ = ("_asked", "_asker", "_home", "_lock", "_shown", "_sources")
+    __slots__ = ("_asked", "_asker", "_home", "_lock", "_provided", "_shown", "_sources")
 
     def __init__(self, home: Realm) -> None:
         super().__init__()
@@ -104,18 +104,19 @@ class NativeModules(dict):  # type: ignore[type-arg]
         self._asked = False
         #: The tables that it is made of, and how far each has been read.
         self._sources: list[_Source] = []
+        self._provided = home.provided
 
     def refresh(self) -> None:
         """Bring the storage up to date."""
         with self._lock:
             self.settle()
             self._asked = True
-            if not (storage.installed() and self._read_on()):
+            if not self._read_on():
                 self._read_all()
 
     def _read_on(self) -> bool:
         """Add what is new in the tables; False where that is not all that has changed."""
-        if len(self._sources) != len(loaded()) + 2:
+        if self._provided is not self._home.provided or len(self._sources) != len(loaded()) + 2:
             return False
         for source in self._sources:
             new = source.new()
@@ -129,16 +130,15 @@ class NativeModules(dict):  # type: ignore[type-arg]
 
     def _read_all(self) -> None:
         before = self._shown
-        self._shown, self._sources = {}, []
-        if storage.installed():
-            self._sources = [
-                _Source(sys.modules, None),
-                *(_Source(realm.modules, realm) for realm in (MAIN, *loaded())),
-            ]
-            for source in self._sources:
-                for name in source.new() or ():
-                    if self._admits(name, source.owner):
-                        self._show(name, dict.get(source.table, name))
+        self._shown, self._provided = {}, self._home.provided
+        self._sources = [
+            _Source(sys.modules, None),
+            *(_Source(realm.modules, realm) for realm in (MAIN, *loaded())),
+        ]
+        for source in self._sources:
+            for name in source.new() or ():
+                if self._admits(name, source.owner):
+                    self._show(name, dict.get(source.table, name))
         for name in before.keys() - self._shown.keys():
             dict.pop(self, name, None)
 
@@ -166,6 +166,13 @@ class NativeModules(dict):  # type: ignore[type-arg]
             for name in before.keys() - dict.keys(self):
                 self._apply(dict.pop, name, None)
                 before.pop(name, None)
+
+    def empty(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            self.settle()
+            self._shown, self._sources = {}, []
+            dict.clear(self)
 
     def drop(self, name: object) -> None:
         """Let go of a module that somebody took away; what still stands is shown again."""
@@ -316,8 +323,8 @@ def uninstall() -> None:
             relink.restore(places)
         _places.clear()
         for answers in _answers.values():
-            # Native code may have kept the table: what it writes goes to ``sys.modules``.
-            answers.modules.refresh()
+            # Native code may have kept the table, which from now on is ``sys.modules``.
+            answers.modules.empty()
 
 
 def after_fork() -> None:
@@ -332,8 +339,9 @@ def watch(file: str, realm: Realm) -> None:
     """Load the library of a realm's extension module, and see to what it calls before it does."""
     if not _active or os.path.dirname(file) in _STANDARD:
         return
+    # Without a lock: what a library does while it is loaded is its own affair.
+    symbols.load(file, realm)
     with _lock:
-        symbols.load(file, realm)
         _look(file)
 
 
