@@ -22,9 +22,10 @@ from omnipkg_meta import absent, answering, asking, meta_path, metadata, modules
 from omnipkg_meta.activation import CURRENT, OVERLAYS
 from omnipkg_meta.answering import realm_for
 from omnipkg_meta.belonging import everybodys, may_be_taken
+from omnipkg_meta.layout import portions
 from omnipkg_meta.loaders import load_inside, load_outside
 from omnipkg_meta.locks import share, without_import_lock
-from omnipkg_meta.namespaces import JOINED
+from omnipkg_meta.namespaces import JOINED, join
 from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.realm import (
     CLAIMED,
@@ -69,7 +70,7 @@ class RealmFinder:
         if (
             top not in CLAIMED
             and not HERMETIC
-            and (path is not None or not (meta_path.any_brought() or bubbles_on_path()))
+            and not (bubbles_on_path() or (path is None and meta_path.any_brought()))
         ):
             activation = CURRENT.get()
             if activation is None or top in _TOP_LEVEL_STANDARD:
@@ -113,8 +114,9 @@ def _find(
     inside = CURRENT.get() is not None and name.partition(".")[0] not in _TOP_LEVEL_STANDARD
     if path is None and bubbles_on_path():
         return _beside_bubbles(name, target, frame, outside=inside)
-    spec = others.ask_all(name, path, target) if inside else None
-    if spec is not None:
+    mains = _mains_part(name, path, frame)
+    spec = others.ask_all(name, mains, target) if inside or mains is not path else None
+    if spec is not None and inside:
         load_outside(spec)
     return spec
 
@@ -234,10 +236,31 @@ def _spec_in_main(
     if path is not None and (space := name.rpartition(".")[0]) in JOINED:
         package = _package_of_main(space)
         path = package.__path__
-    spec = others.ask_all(name, path, target)
+    spec = others.ask_all(name, _mains_part(name, path, frame), target)
     if spec is not None:
         load_outside(spec, package)
     return spec
+
+
+def _mains_part(
+    name: str, path: Sequence[str] | None, frame: FrameType | None
+) -> Sequence[str] | None:
+    """Return a package's path without what lies in bubbles, where code of main asks.
+
+    Main's namespace packages extend over all of ``sys.path`` (``_NamespacePath``).
+
+    Raises:
+        ModuleNotFoundError: only a bubble has the module.
+    """
+    if path is None or not bubbles_on_path():
+        return path
+    inside = [one for one in path if any(_within(one, realm) for realm in loaded())]
+    if not inside or len(inside) == len(path) or asking.who(frame).home is not None:
+        return path  # a package that lies in a bubble altogether is of somebody who meant it
+    mains = [one for one in path if one not in inside]
+    if PathFinder.find_spec(name, mains) is None and PathFinder.find_spec(name, inside):
+        raise absent.error(MAIN, name)
+    return mains
 
 
 def _beside_bubbles(
@@ -286,7 +309,9 @@ def _in_scope_on_path(name: str, frame: FrameType | None) -> Realm | None:
     For code of main that is in its scope, or over which it is laid: what is loaded
     from a bubble's file is that bubble's.
     """
-    if frame is None or asking.who(frame).home is not None:
+    if frame is None:
+        return None
+    if asking.who(frame).home is not None:
         return None
     activation = CURRENT.get()
     realms: list[Realm] = []
@@ -297,15 +322,14 @@ def _in_scope_on_path(name: str, frame: FrameType | None) -> Realm | None:
         if realm is MAIN:
             break  # ``use(main)``: what lies around it does not count
         if _is_on_path(name, realm) and may_be_taken(name):
-            _provide(realm, name)
-            return realm
+            return _provided(realm, name)
     return None
 
 
-def _is_on_path(name: str, realm: Realm) -> bool:
+def _is_on_path(name: str, realm: Realm) -> ModuleSpec | None:
+    """Find what ``sys.path`` has under a name in the bubble of a realm."""
     entries = path_of(realm)
-    spec = PathFinder.find_spec(name, entries) if entries != realm.directories else None
-    return spec is not None and spec.has_location
+    return PathFinder.find_spec(name, entries) if entries != realm.directories else None
 
 
 def _package_of_main(name: str) -> ModuleType:
@@ -357,10 +381,20 @@ def _files_of(spec: ModuleSpec) -> list[str]:
     return [origin, *locations] if origin else locations
 
 
-def _provide(realm: Realm, name: str) -> None:
-    """Let a realm provide one more name, which this thread is looking for."""
+def _provided(realm: Realm, name: str) -> Realm:
+    """Let a realm provide one more name, which this thread is looking for; return the realm."""
     share(name, realm)
+    if spaces := portions(path_of(realm), (name,)):
+        realm.portions.update(spaces)
+        join(realm)
     storage.provide(realm, name)
+    return realm
+
+
+def _has_regular(name: str) -> bool:
+    """Tell whether main has a module of a name that is more than a namespace."""
+    spec = PathFinder.find_spec(name, main_path())
+    return spec is not None and spec.has_location
 
 
 def _that_brings(name: str, target: ModuleType | None, frame: FrameType | None) -> Realm | None:
@@ -375,11 +409,12 @@ def _that_brings(name: str, target: ModuleType | None, frame: FrameType | None) 
     for finder in meta_path.brought_by(home):
         spec = others.ask(finder, name, None, target)
         if spec is not None and all(_within(file, home) for file in _files_of(spec)):
-            _provide(home, name)
-            return home
-    if name not in _TOP_LEVEL_STANDARD and _is_on_path(name, home):
-        _provide(home, name)
-        return home
+            return _provided(home, name)
+    if name in _TOP_LEVEL_STANDARD:
+        return None
+    spec = _is_on_path(name, home)
+    if spec is not None and (spec.has_location or not _has_regular(name)):
+        return _provided(home, name)
     return None
 
 

@@ -130,6 +130,56 @@ def test_what_a_bubbles_code_finds_in_its_own_directory_on_the_path_is_its_own(
     )
 
 
+@pytest.mark.parametrize("in_main", ["nothing", "a portion", "a package"])
+def test_a_namespace_package_there_is_joined_with_mains_and_a_package_goes_before_it(
+    world: World, in_main: str
+) -> None:
+    # As setuptools' _vendor holds jaraco.functools.
+    files = {
+        "pkg/__init__.py": f"""
+            import os, sys
+            sys.path.append({DIRECTORY})
+            import space
+            try:
+                from space import part
+            except ImportError:
+                part = None
+
+            def other():
+                from space import other
+                return other
+            """,
+        "pkg/_vendor/space/part.py": "from space import more\nversion = 'VERSION'\n",
+        "pkg/_vendor/space/more.py": "",
+    }
+    world.versions("pkg", "1.0", "2.0", files=files)
+    if in_main != "nothing":
+        portion = {"space/other.py": "", **({"space/__init__.py": ""} if "pack" in in_main else {})}
+        world.install(world.wheel("space-other", "0.5", portion))
+    world.run(
+        """
+        import sys, omnipkg_meta as om
+        packages = {version: om.load(f"pkg=={version}") for version in ("1.0", "2.0")}
+        for version, pkg in packages.items():
+            if sys.argv[1] == "a package":
+                assert pkg.part is None
+            else:
+                assert pkg.part.version == version and pkg.part.__bubble__ is pkg.__bubble__
+            if sys.argv[1] != "nothing":
+                assert pkg.other().__file__ == sys.modules["space.other"].__file__
+        if sys.argv[1] != "nothing":
+            import space.other
+        try:
+            import space.part
+        except ModuleNotFoundError:
+            pass
+        else:
+            raise SystemExit("main was led into a bubble")
+        """,
+        in_main,
+    )
+
+
 def test_threads_that_look_for_it_at_once_get_it_whole(world: World) -> None:
     files = {
         "pkg/__init__.py": f"""
