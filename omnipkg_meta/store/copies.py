@@ -165,7 +165,8 @@ def _make(
             manifest.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
             for path in (manifest, site_packages, stage.path):
                 sync(path)
-            final.parent.mkdir(parents=True, exist_ok=True)
+            for directory in (final.parent.parent, final.parent):
+                directory.mkdir(mode=0o700, exist_ok=True)
             return _put_in_place(stage.path, final, bubble)
         except OSError as error:
             if isinstance(error, StoreError):

@@ -28,7 +28,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from omnipkg_meta.errors import BubbleInUseError, BubbleInvalidError, LeaseWarning, StoreError
+from omnipkg_meta.errors import (
+    BubbleInUseError,
+    BubbleInvalidError,
+    LeaseWarning,
+    StoreError,
+    redact,
+)
 
 if sys.platform != "win32":
     import fcntl
@@ -331,5 +337,5 @@ def _command(pid: int) -> str:
     except OSError:
         return ""
     text = " ".join(word.decode("utf-8", "replace") for word in words).strip()
-    text = "".join(letter if letter.isprintable() else " " for letter in text)
-    return text if len(text) <= 100 else text[:97] + "..."
+    text = redact("".join(letter if letter.isprintable() else " " for letter in text))
+    return text if len(text) <= 200 else text[:197] + "..."

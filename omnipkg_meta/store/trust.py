@@ -54,9 +54,11 @@ def check(path: Path, *, again: bool = False) -> bool:
         return True
     if again:
         _good.clear()
-    key = (os.geteuid(), str(path))
+    me = os.geteuid()
+    key = (me, str(path))
     if key not in _good:
-        found = _walk(path)
+        above = _good.get((me, str(path.parent)))
+        found = _walk(path) if above is None else _step(path, closed=above)
         if found is None:  # not there (yet)
             return False
         _good[key] = found
@@ -81,6 +83,17 @@ def check_inside(directory: Path, names: tuple[str, ...]) -> None:
         except OSError:
             continue
         _check_one(path, status, closed=closed, sticky_will_do=False)
+
+
+def _step(path: Path, *, closed: bool) -> bool | None:
+    """Look at a directory whose parent was found good; None if it is not there."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        return _walk(path)
+    return _check_one(str(path), status, closed=closed, sticky_will_do=True)
 
 
 def _walk(path: Path) -> bool | None:

@@ -135,6 +135,17 @@ def test_a_bubble_in_use_is_not_removed_and_the_error_says_who_uses_it(
     assert names(world.store.tag_path) == []
 
 
+def test_a_password_on_the_command_line_of_a_user_is_not_told(
+    world: World, user: StartUser
+) -> None:
+    bubble = world.make("secretive", "1.0")
+    user("secretive", "https://user:s3cr3t@host/")
+    with pytest.raises(BubbleInUseError) as caught:
+        world.store.remove(bubble)
+    assert "https://***@host/" in caught.value.users[0][1]
+    assert "s3cr3t" not in f"{caught.value} {caught.value.__dict__}"
+
+
 def test_a_program_that_is_killed_holds_no_lease(world: World, user: StartUser) -> None:
     bubble = world.make("killed", "1.0")
     program = user("killed")
