@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from omnipkg_meta.store.bytecode import compile_sources
 from omnipkg_meta.store.failures import unwritable
 from omnipkg_meta.store.index import IndexOptions
 from omnipkg_meta.store.staging import alone, staging, sweep, sync
-from omnipkg_meta.store.store import Store
+from omnipkg_meta.store.store import Store, discard
 from omnipkg_meta.store.verify import compare
 
 if TYPE_CHECKING:
@@ -220,13 +220,14 @@ def _put_in_place(store: Store, built: Path, resolved: Lock, *, reinstall: bool)
     for _ in range(10):
         if not reinstall and (present := _present(store, resolved)) is not None:
             return present  # another process was faster; ours is discarded
-        if final.exists():
-            with suppress(BubbleNotFoundError):
-                _present(store, resolved)  # one of a newer library stays
-                store.remove(final.name)
         # Under a lease from the first moment in which others see it: nobody takes it away
         # before it was opened.
-        with lease.shared(built):
+        with ExitStack() as after, lease.shared(built):
+            if final.exists():
+                with suppress(BubbleNotFoundError):
+                    _present(store, resolved)  # one of a newer library stays
+                    # Deleted when the new one is in its place: there is none for a moment only.
+                    after.callback(discard, store.set_aside(final.name))
             try:
                 built.rename(final)
             except OSError as error:

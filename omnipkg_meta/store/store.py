@@ -226,6 +226,23 @@ class Store:
             BubbleInUseError: a program uses it.
             StoreError: it cannot be removed.
         """
+        discard(self.set_aside(bubble, force=force))
+
+    def set_aside(self, bubble: Bubble | str, *, force: bool = False) -> Path:
+        """Take a bubble away from where others would find it; what is left is to be discarded.
+
+        Args:
+            bubble: as for :meth:`remove`.
+            force: as for :meth:`remove`.
+
+        Returns:
+            Where it is now, under a name that no store looks at.
+
+        Raises:
+            BubbleNotFoundError: it is not in this store.
+            BubbleInUseError: a program uses it.
+            StoreError: it cannot be taken away.
+        """
         path = self._path_of(bubble)
         trash = path.with_name(f"{TRASH}{os.urandom(8).hex()}")
         try:
@@ -246,7 +263,7 @@ class Store:
                 errno=error.errno,
             ) from None
         _opened.pop(str(path), None)
-        discard(trash)
+        return trash
 
     def gc(
         self,

@@ -103,3 +103,21 @@ def test_a_bubble_cannot_be_removed_between_being_put_in_place_and_being_returne
     bubble = build.install(["leaf"], store=store, index_options=wheelhouse.options)
     assert refused == [bubble]
     store.remove(bubble)
+
+
+def test_the_old_bubble_is_deleted_when_the_one_made_afresh_is_in_its_place(
+    wheelhouse: Wheelhouse, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheelhouse.make("leaf", "1.0")
+    old = build.install(["leaf"], store=store, index_options=wheelhouse.options)
+    there: list[bool] = []
+
+    def discard(path: Path) -> None:
+        there.append((old.path / "manifest.json").exists())
+        shutil.rmtree(path)
+
+    monkeypatch.setattr(build, "discard", discard)
+    new = build.install(["leaf"], store=store, index_options=wheelhouse.options, reinstall=True)
+    assert there == [True]
+    assert new.created > old.created
+    assert [one.name for one in store.tag_path.iterdir()] == [new.id]
