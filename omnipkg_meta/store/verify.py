@@ -79,6 +79,7 @@ def problems(bubble: Bubble) -> list[str]:
     rewritten = bubble.entry.get("rewritten", {})
     infos = [bubble.dist_info(name).name for name in bubble.distributions]
     known = rewritten if isinstance(rewritten, dict) else {}
+    known = {path: str(wanted) for path, wanted in known.items()}
     found += map(str, compare(bubble.site_packages, infos, known))
     found += _frame_problems(bubble)
     return found
@@ -162,7 +163,7 @@ def _version(info: Path) -> str | None:
     return None
 
 
-def _frame_problems(bubble: Bubble) -> list[str]:  # noqa: C901 (one check after another)
+def _frame_problems(bubble: Bubble) -> list[str]:
     """Look at what stands beside ``site-packages``."""
     found = []
     known = {MANIFEST, LOCK, SITE_PACKAGES, SCRIPTS}
@@ -176,13 +177,19 @@ def _frame_problems(bubble: Bubble) -> list[str]:  # noqa: C901 (one check after
         found.append(f"{LOCK} is missing")
     frame = bubble.entry.get("files", {})
     frame = frame if isinstance(frame, dict) else {}
+    scripts = {f"{SCRIPTS}/{name}" for name in _names(bubble.scripts)}
     for path, wanted in frame.items():
-        if not (bubble.path / path).is_file():
+        if path != LOCK and path not in scripts:
+            # Not looked for: it may be no path at all, or lead anywhere.
+            found.append(f"{path} is missing")
+        elif not (bubble.path / path).is_file():
             found.append(f"{path} is missing")
         elif trouble := _differs(bubble.path / path, str(wanted)):
             found.append(f"{path} {trouble}")
-    if bubble.scripts.is_dir():
-        for path, _ in record.files(bubble.scripts):
-            if f"{SCRIPTS}/{path}" not in frame:
-                found.append(f"{SCRIPTS}/{path} was added")
+    found += [f"{path} was added" for path in scripts if path not in frame]
     return sorted(found)
+
+
+def _names(directory: Path) -> list[str]:
+    """Return the files below a directory; none where it is not there."""
+    return [path for path, _ in record.files(directory)] if directory.is_dir() else []

@@ -120,6 +120,16 @@ def test_a_manifest_is_read_or_is_a_bubble_invalid_error(
     assert all(isinstance(one, str) for one in verify.problems(found))
 
 
+@pytest.mark.parametrize("path", ["a" * 300, "\0", "../../etc/passwd", "/etc/passwd", "bin/../x"])
+def test_a_file_that_a_manifest_names_is_looked_for_in_the_bubble_only(
+    bubble: Bubble, path: str
+) -> None:
+    entry = {**bubble.entry, "files": {path: None}, "rewritten": {"leaf.py": 5}}
+    (bubble.path / "manifest.json").write_text(json.dumps(entry))
+    found = verify.problems(Bubble.open(bubble.path))
+    assert f"{path} is missing" in found
+
+
 @quickly
 @given(st.one_of(st.binary(), texts.map(lambda text: text.encode("utf-8", "surrogatepass"))))
 @example(b"[" * 100_000)
