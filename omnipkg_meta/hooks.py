@@ -43,12 +43,15 @@ ON_UNINSTALL: list[Callable[[], None]] = []
 AFTER_FORK: list[Callable[[], None]] = []
 
 _lock = threading.RLock()
+#: Whether all of them are in.  Not whether the first one is: another thread would go on
+#: into its scope while the finder is still missing, and get main's module.
+_whole = False
 _exiting = False
 
 
 def installed() -> bool:
     """Tell whether the hooks are in."""
-    return storage.installed()
+    return _whole
 
 
 def install() -> None:
@@ -58,7 +61,8 @@ def install() -> None:
         HookError: this interpreter cannot carry them, or it is about to exit;
             nothing was changed.
     """
-    if storage.installed() or sys.is_finalizing():
+    global _whole  # noqa: PLW0603
+    if _whole or sys.is_finalizing():
         # While the interpreter takes itself apart nothing is imported any more;
         # a generator that is closed then passes through its scope once more.
         return
@@ -70,7 +74,7 @@ def install() -> None:
             tip="register the exit function after the first scope: it then runs before that",
         )
     with _lock:
-        if storage.installed():
+        if installed():
             return
         done = []
         try:
@@ -81,6 +85,7 @@ def install() -> None:
             for part in reversed(done):
                 part.uninstall()
             raise
+        _whole = True
         atexit.register(_leave)
 
 
@@ -108,7 +113,9 @@ def uninstall() -> None:
     ``sys.modules`` and ``importlib.metadata`` answer with main's again.  The next
     scope that is entered puts the hooks in again.
     """
+    global _whole  # noqa: PLW0603
     with _lock:
+        _whole = False
         for part in reversed(_PARTS):
             part.uninstall()
         for notice in ON_UNINSTALL:

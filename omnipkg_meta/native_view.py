@@ -145,7 +145,14 @@ class NativeModules(dict):  # type: ignore[type-arg]
     def _admits(self, name: Any, owner: Realm | None) -> bool:
         if not storage.is_claimed(name):
             return owner is None
-        return decision(name, self._asker).realm is owner
+        return self._answering(name) is owner
+
+    def _answering(self, name: str) -> Realm:
+        """Return the realm that a claimed name is of here.
+
+        All threads share this table, so main's must not follow the scope of one of them.
+        """
+        return MAIN if self._home is MAIN else decision(name, self._asker).realm
 
     def _show(self, name: Any, module: Any) -> None:
         self._shown[name] = module
@@ -187,7 +194,7 @@ class NativeModules(dict):  # type: ignore[type-arg]
         with storage.lock():
             table: dict[Any, Any] = sys.modules
             if storage.installed() and storage.is_claimed(name):
-                table = decision(name, self._asker).realm.modules
+                table = self._answering(name).modules
             return operation(table, name, *arguments)
 
     def __getitem__(self, name: Any) -> Any:

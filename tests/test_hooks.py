@@ -117,3 +117,43 @@ def test_entering_leaving_and_importing_leaves_nothing_behind(world: World) -> N
         assert len(gc.get_objects()) - before < 50, len(gc.get_objects()) - before
         """
     )
+
+
+def test_a_thread_that_comes_while_another_puts_the_hooks_in_waits_for_all_of_them(
+    world: World,
+) -> None:
+    world.versions("pkg", "1.0", "2.0", main="3.0")
+    done = world.run(
+        """
+        import threading
+        import omnipkg_meta as om
+        from omnipkg_meta import finder
+        import pkg
+
+        halfway, go_on = threading.Event(), threading.Event()
+        install, seen = finder.install, {}
+
+        def hesitate():
+            halfway.set()
+            go_on.wait(60)
+            install()
+
+        finder.install = hesitate
+
+        def enter(version):
+            with om.use(f"pkg=={version}"):
+                import pkg
+                seen[version] = pkg.__version__
+
+        threads = [threading.Thread(target=enter, args=(version,)) for version in ("1.0", "2.0")]
+        threads[0].start()
+        assert halfway.wait(60)
+        threads[1].start()
+        threads[1].join(1)  # it would be done by now, if it did not wait
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        print(sorted(seen.items()), pkg.__version__)
+        """
+    )
+    assert done.stdout == "[('1.0', '1.0'), ('2.0', '2.0')] 3.0\n"
