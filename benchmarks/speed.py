@@ -48,6 +48,15 @@ _SETUPS["plain-home"] = _SETUPS["plain"] + "\ndef ask():\n    import rich\n    r
 _SETUPS["bound"] = _SETUPS["hooked"] + (
     "\ndef function(): return 1\nbound = om.bind(function, 'rich==13.5.3')\nassert bound() == 1\n"
 )
+_SETUPS["inside-ask"] = _SETUPS["inside"] + (
+    "def ask():\n    import rich\n    return rich\nassert '13.5.3' in ask().__file__\n"
+)
+_SETUPS["pinned"] = _SETUPS["inside"] + (
+    "from pinning import ask\nassert '13.4.2' in ask().__file__ and '13.5.3' in rich.__file__\n"
+)
+_SETUPS["declared"] = _SETUPS["inside"] + (
+    "from declaring import ask\nassert ask().__file__ == main and '13.5.3' in rich.__file__\n"
+)
 _SETUPS["context"] = (
     "from contextvars import ContextVar\nvariable = ContextVar('v', default=None)\n"
     "class Scope:\n"
@@ -55,6 +64,14 @@ _SETUPS["context"] = (
     "    def __exit__(self, *_): variable.set(None)\n"
     "scope = Scope()\n"
 )
+
+
+#: Installed in main: a package that is pinned, and one that declares what it imports.
+_ASK = "def ask():\n    import rich\n    return rich\n"
+_LIBRARIES = {
+    "pinning": ("import omnipkg_meta\nomnipkg_meta.pin(__name__, 'rich==13.4.2')\n" + _ASK, ()),
+    "declaring": (_ASK, ("rich",)),
+}
 
 
 class Measure(NamedTuple):
@@ -95,6 +112,20 @@ _MEASURES = (
         "ask()",
         ("plain-home", "ask()"),
         5,
+    ),
+    Measure(
+        "the same in a pinned package, beside one in a scope",
+        "pinned",
+        "ask()",
+        ("inside-ask", "ask()"),
+        1.5,
+    ),
+    Measure(
+        "the same in main's code that declares it, beside one in a scope",
+        "declared",
+        "ask()",
+        ("inside-ask", "ask()"),
+        1.5,
     ),
     Measure(
         "entering and leaving a warm scope",
@@ -227,7 +258,9 @@ class Bench:
         }
         self._variables.pop("PYTHONPATH", None)
         self._main = self._environment("main", "rich==13.7.1", "pyperf", str(ROOT))
-        for _, requirement in _first_imports():
+        for name, (source, requires) in _LIBRARIES.items():
+            self._library(name, source, requires)
+        for requirement in ("rich==13.4.2", *(one for _, one in _first_imports())):
             self._run(self._main, "-m", "omnipkg_meta", "install", requirement)
         self._pyperf: dict[tuple[str, str], float] = {}
 
@@ -238,6 +271,18 @@ class Bench:
         install = ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", str(python)]
         subprocess.run([*install, *requirements], check=True)
         return python
+
+    def _library(self, name: str, source: str, requires: tuple[str, ...]) -> None:
+        """Put into main what an installer leaves of a package of one module."""
+        code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        site = Path(self._run(self._main, "-c", code).strip())
+        (site / f"{name}.py").write_text(source, "utf-8")
+        information = site / f"{name}-1.dist-info"
+        information.mkdir()
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1"]
+        lines += [f"Requires-Dist: {one}" for one in requires]
+        (information / "METADATA").write_text("\n".join([*lines, ""]), "utf-8")
+        (information / "RECORD").write_text(f"{name}.py,,\n", "utf-8")
 
     def _run(self, python: Path, *arguments: str) -> str:
         command = [str(python), *arguments]
