@@ -84,6 +84,47 @@ def test_the_home_rule_for_declared_dependencies(world: World) -> None:
         assert (silent().rule, silent().bubble) == ("scope", one)
 
 
+def test_the_home_rule_for_a_distributions_own_package_and_for_its_extras(world: World) -> None:
+    name = world.name()
+    bubble = world.make(name, "1")
+    own = {
+        f"{name}.py": "import omnipkg_meta\ndef ask():\n    return omnipkg_meta.explain(__name__)\n"
+    }
+    world.install(world.wheel(name, "3", own))
+    extra = world.name("extra")
+    world.install(
+        world.wheel(
+            extra,
+            "1",
+            {
+                f"{extra}.py": "import omnipkg_meta\n"
+                f"def ask():\n    return omnipkg_meta.explain('{name}')\n"
+            },
+            extras={"fast": [name]},
+        )
+    )
+    for asks in (name, extra):
+        ask = importlib.import_module(asks).ask
+        with om.use(bubble):
+            assert om.explain(name).bubble == bubble
+            found = ask()
+        assert (found.rule, found.bubble, found.version) == ("home", None, "3")
+
+
+def test_a_bubble_laid_over_main_answers_by_the_rule_of_main(world: World) -> None:
+    world.versions("pkg", "1", main="3")
+    done = world.run(
+        """
+        import omnipkg_meta as om
+        with om.activate("pkg==1"):
+            found = om.explain("pkg")
+            print(found.rule, found.version, [one.bubble is not None for one in found.candidates])
+        print(om.explain("pkg").version)
+        """
+    )
+    assert done.stdout.splitlines() == ["main 1 [True, False]", "3"]
+
+
 def test_the_home_rule_for_code_of_a_bubble(world: World) -> None:
     name, user = world.name(), world.name("user")
     world.versions(name, main="3")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.world
 
-PAGE = Path(__file__).parents[2] / "docs" / "threads-and-processes.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "threads-and-processes.md"
 PROGRAMS = re.findall(
     r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL
 )
@@ -33,4 +34,21 @@ def test_a_program_of_the_page_prints_what_stands_below_it(
     # As it stands it may fork, which a program with threads is warned of from 3.12.
     flags = (*STRICT, "-W", "ignore::DeprecationWarning:multiprocessing")
     done = scene.run(*flags, program(code))
+    assert (done.stdout, done.stderr, done.returncode) == (printed, "", 0)
+
+
+def test_the_library_of_the_page_for_authors_keeps_its_version(
+    scene: Scene, program: Program
+) -> None:
+    page = (DOCS / "for-library-authors.md").read_text("utf-8")
+    *modules, code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (printed,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    script = program(code)
+    for module in modules:
+        name = module.partition("\n")[0].removeprefix("# ")
+        file = script.parent / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(module, "utf-8")
+    assert len(modules) == 2
+    done = scene.run(*STRICT, script)
     assert (done.stdout, done.stderr, done.returncode) == (printed, "", 0)
