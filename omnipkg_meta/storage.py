@@ -177,10 +177,17 @@ def provide(realm: Realm, top: str) -> None:
 
 
 def take(name: object, module: object, frame: FrameType | None) -> None:
-    """See to it that what code of a realm puts into the table goes to that realm."""
+    """See to it that what code of a realm puts into the table goes to that realm.
+
+    What stands there already is nobody's to take: importlib puts a module of main, which
+    may have put something else in its own place, in again for whoever imported it first
+    (``_load_unlocked``).
+    """
     entry = Entry.of(module)
-    if isinstance(name, str) and (
-        entry.made_up or any(belongs(name, entry, realm.prefix) for realm in loaded())
+    if (
+        isinstance(name, str)
+        and (entry.made_up or any(belongs(name, entry, realm.prefix) for realm in loaded()))
+        and _everybodys(name) is not module
     ):
         take_for(who(frame).home, name, module)
     else:

@@ -13,6 +13,7 @@ import pytest
 import omnipkg_meta as om
 from omnipkg_meta import native_stack
 from omnipkg_meta.belonging import Entry, belongs
+from omnipkg_meta.realm import CLAIMED
 from tests.native_source import SUFFIX, compiled, needs_compiler
 from tests.worlds import world_fixture  # noqa: F401  # a fixture
 
@@ -174,6 +175,27 @@ def test_a_module_of_the_standard_library_that_a_bubble_replaces_is_mains_still(
     assert [
         one for one in sys.meta_path if one not in finders and type(one).__name__ == "Finder"
     ] == []
+
+
+def test_a_module_of_main_that_replaces_itself_is_mains_whoever_imports_it_first(
+    world: World,
+) -> None:
+    name, user = world.name("wraps"), world.name("user")
+    replaces = """
+        import sys
+
+        class Wrapper:
+            VERSION = "main"
+
+        sys.modules[__name__] = Wrapper()
+        """
+    world.install(world.wheel(name, "1", {f"{name}/__init__.py": "", f"{name}/part.py": replaces}))
+    bubble = world.make(user, "1", {f"{user}.py": f"from {name} import part"})
+    with om.use(bubble):
+        seen = importlib.import_module(user).part
+    assert seen.VERSION == "main"
+    assert importlib.import_module(f"{name}.part") is seen
+    assert name not in CLAIMED
 
 
 def test_a_module_of_main_that_code_of_a_bubble_imports_first_is_everybodys(world: World) -> None:
