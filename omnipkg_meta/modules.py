@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.realm import Realm
 
-__all__ = ["install", "put", "uninstall", "view"]
+__all__ = ["install", "put", "uninstall"]
 
 
 def before_import() -> None:
@@ -312,20 +312,11 @@ def _claimed(asker: Asker) -> dict[str, Realm]:
 
 def _view(modules: dict[Any, Any], frame: FrameType | None) -> dict[Any, Any]:
     """Return the table that a frame sees, as a plain dict of its own."""
-    return _seen_by(modules, who(frame))
-
-
-def view(asker: Asker) -> dict[Any, Any]:
-    """Return the table that somebody sees, as a plain dict of its own."""
-    return _seen_by(sys.modules, asker)
-
-
-def _seen_by(modules: dict[Any, Any], asker: Asker) -> dict[Any, Any]:
     # ``dict(modules)`` would call the overridden ``keys``.
     view = dict(dict.items(modules))
     if storage.is_guarded():
         view = {name: module for name, module in view.items() if not is_claimed(name)}
-    for name, realm in _claimed(asker).items():
+    for name, realm in _claimed(who(frame)).items():
         module = realm.modules.get(name, _NOTHING)
         if module is not _NOTHING:
             view[name] = module
