@@ -6,6 +6,7 @@ import importlib
 import shutil
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -458,22 +459,15 @@ def test_threads_that_enter_on_new_terms_at_once_get_the_same_modules(world: Wor
         # Each has a scope of its own: the name is spelt in other ways.
         spelt = (pair.lower, pair.lower.upper(), pair.lower.title(), pair.lower.swapcase())
         start = threading.Barrier(len(spelt))
-        found: list[Any] = []
 
-        def enter(
-            name: str, pair: Pair = pair, start: threading.Barrier = start, found: list[Any] = found
-        ) -> None:
+        def enter(name: str, pair: Pair = pair, start: threading.Barrier = start) -> Any:
             scope = om.use(pair.bubble, share=[name])
             start.wait()
             with scope:
-                found.append(importlib.import_module(pair.upper))
+                return importlib.import_module(pair.upper)
 
-        threads = [threading.Thread(target=enter, args=(name,)) for name in spelt]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(found) == len(spelt)
+        with ThreadPoolExecutor(len(spelt)) as threads:
+            found = list(threads.map(enter, spelt))
         assert len(set(found)) == 1
         assert found[0].versions() == ("2.0", "2.0")
         assert len(world.store.copies(pair.bubble)) == 1

@@ -36,7 +36,7 @@ from omnipkg_meta.errors import BubbleInvalidError, StoreError, TermsError
 from omnipkg_meta.store import elf, native_files, record
 from omnipkg_meta.store.bubble import COPIES, LINK, MANIFEST, SCHEMA, SITE_PACKAGES, Bubble
 from omnipkg_meta.store.failures import unwritable
-from omnipkg_meta.store.staging import staging, sync
+from omnipkg_meta.store.staging import alone, staging, sync
 from omnipkg_meta.store.store import TRASH, Store, discard
 from omnipkg_meta.store.verify import is_byte_code
 
@@ -146,50 +146,63 @@ def _make(
     final = tag_path / COPIES / bubble.id / name
     with staging(tag_path) as stage:
         try:
-            site_packages = stage.path / SITE_PACKAGES
-            site_packages.mkdir()
-            entry = {
-                "schema": SCHEMA,
-                "library": "omnipkg-meta",
-                "id": name,
-                "tag": bubble.tag,
-                "requested": list(bubble.requested),
-                "builder": bubble.builder or "a copy",
-                "created": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
-                "scripts": {},
-                "files": {},
-                "copy": {"of": str(bubble.path), "created": bubble.created, "terms": list(terms)},
-                **fill(site_packages, f"{bubble.id}/{name}"),
-            }
-            manifest = stage.path / MANIFEST
-            manifest.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
-            for path in (manifest, site_packages, stage.path):
-                sync(path)
-            for directory in (final.parent.parent, final.parent):
-                directory.mkdir(mode=0o700, exist_ok=True)
-            return _put_in_place(stage.path, final, bubble)
+            with alone(tag_path, name):
+                if (present := _whole(final, bubble)) is not None:
+                    return present  # somebody else was faster
+                _fill_stage(stage.path, bubble, name, fill, terms)
+                return _put_in_place(stage.path, final, bubble)
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
             raise unwritable(stage.path, error) from None
 
 
+def _fill_stage(
+    stage: Path,
+    bubble: Bubble,
+    name: str,
+    fill: Callable[[Path, str], dict[str, Any]],
+    terms: Sequence[str],
+) -> None:
+    site_packages, manifest = stage / SITE_PACKAGES, stage / MANIFEST
+    site_packages.mkdir()
+    entry = {
+        "schema": SCHEMA,
+        "library": "omnipkg-meta",
+        "id": name,
+        "tag": bubble.tag,
+        "requested": list(bubble.requested),
+        "builder": bubble.builder or "a copy",
+        "created": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+        "scripts": {},
+        "files": {},
+        "copy": {"of": str(bubble.path), "created": bubble.created, "terms": list(terms)},
+        **fill(site_packages, f"{bubble.id}/{name}"),
+    }
+    manifest.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
+    for path in (manifest, site_packages, stage):
+        sync(path)
+
+
 def _put_in_place(made: Path, final: Path, bubble: Bubble) -> Bubble:
+    for directory in (final.parent.parent, final.parent):
+        directory.mkdir(mode=0o700, exist_ok=True)
     while True:
-        if (present := _whole(final, bubble)) is not None:
-            return present  # another process was faster; ours is discarded
-        with suppress(FileNotFoundError):
-            trash = final.parent.parent.parent / f"{TRASH}{os.urandom(8).hex()}"
-            final.rename(trash)  # what is broken is made anew
-            discard(trash)
         try:
             made.rename(final)
         except OSError:
             if not final.exists():
                 raise
-            continue
-        sync(final.parent)
-        return Bubble.open(final, tag=bubble.tag)
+        else:
+            sync(final.parent)
+            return Bubble.open(final, tag=bubble.tag)
+        # Where locks do not work somebody else may have been faster after all.
+        if (present := _whole(final, bubble)) is not None:
+            return present
+        with suppress(FileNotFoundError):
+            trash = final.parent.parent.parent / f"{TRASH}{os.urandom(8).hex()}"
+            final.rename(trash)  # what is broken is made anew
+            discard(trash)
 
 
 def _whole(final: Path, bubble: Bubble) -> Bubble | None:
