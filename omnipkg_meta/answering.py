@@ -14,6 +14,7 @@ from omnipkg_meta import asking, declared, namespaces, surprise, trace
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
 from omnipkg_meta.asking import IMPORT_NAME, Asker, has_identity, imports, instruction, who
 from omnipkg_meta.belonging import everybodys
+from omnipkg_meta.interpreter_state import ENTRY
 from omnipkg_meta.kinds import KINDS, Kind, kind_of
 from omnipkg_meta.namespaces import JOINED, holder, portion
 from omnipkg_meta.realm import CLAIMED, Realm
@@ -28,10 +29,10 @@ __all__ = [
     "decide_aloud",
     "decision",
     "forget",
-    "may_settle",
     "question",
     "realm_for",
     "settle",
+    "settle_at_home",
 ]
 
 
@@ -92,7 +93,7 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
         importable: whether ``name`` is that of a module.
     """
     asked = name.partition(".")[0] if importable else name
-    home, answers = asker.home, _at_home
+    home, answers, names = asker.home, _at_home, _names_at_home
     if home is None or home in PINS or asked in JOINED:
         home = None
     elif (known := answers.get((home, asked, importable))) is not None:
@@ -102,6 +103,8 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
     # What the home does not provide may depend on what a scope has adopted for it.
     if home is not None and provider(home, asked) is not None:
         answers[home, asked, importable] = answer
+        if importable:
+            names.setdefault(home, {})[asked] = answer.realm
     if importable and asked in JOINED and asked != name:
         return answer._replace(realm=holder(answer.realm, name))
     return answer
@@ -156,11 +159,6 @@ class Answered:
 SETTLED: dict[str, tuple[dict[str, Any], dict[str, ModuleType] | Answered | None]] = {}
 
 
-def may_settle(frame: FrameType) -> bool:
-    """Tell whether :func:`settle` could note anything about a frame: not the import system's."""
-    return frame.f_code.co_filename != _BOOTSTRAP
-
-
 def settle(name: str, asker: Asker, answer: Decision, frame: FrameType) -> None:
     """Note who asks in import statements of a frame, if that is always the same.
 
@@ -193,16 +191,19 @@ def _pins(asker: Asker) -> tuple[Realm, ...]:
 
 def forget() -> None:
     """Drop what was remembered; called when realms, overlays or main's packages have changed."""
-    global _at_home  # noqa: PLW0603
+    global _at_home, _names_at_home
     asking.forget()
     SETTLED.clear()
-    # A new one: whoever decides at this moment writes its answer into the old one.
-    _at_home = {}
+    # New ones: whoever decides at this moment writes its answer into the old ones.
+    _at_home, _names_at_home = {}, {}
     namespaces.forget()
 
 
 #: What code that has a home was answered: nothing that a context holds changes it.
 _at_home: dict[tuple[Realm, str, bool], Decision] = {}
+
+#: The same, for import names: home to top-level name to the realm that answers.
+_names_at_home: dict[Realm, dict[str, Realm]] = {}
 
 _BOOTSTRAP = "<frozen importlib._bootstrap>"
 _bootstrap: Any = importlib._bootstrap
@@ -223,20 +224,42 @@ def at_home(top: str, frame: FrameType) -> Realm | None:
     Returns:
         None where it takes more to find out.
     """
-    inner = None
-    outer: FrameType | None = frame
-    while outer is not None:
-        code = outer.f_code
-        if code.co_filename != _BOOTSTRAP:
-            break
-        if code is _FROM_LIST and inner is not _CALL:
-            return None
-        inner = code
-        outer = outer.f_back
-    else:
+    within = inner = None
+    code = frame.f_code
+    try:
+        while code.co_filename == _BOOTSTRAP:
+            within, inner = inner, code
+            frame = frame.f_back  # type: ignore[assignment]  # None: see below
+            code = frame.f_code
+        realm = _names_at_home[frame.f_globals["__realm__"]][top]
+    except (KeyError, AttributeError):  # it has no home; or there is nobody but importlib
         return None
-    home = outer.f_globals.get("__realm__")
-    if home is None or home in PINS or top in JOINED or instruction(outer) != IMPORT_NAME:
+    if inner is _FROM_LIST and within is not _CALL:
+        return None  # it looks for an attribute, and what is native may import meanwhile
+    if (
+        code.co_code[frame.f_lasti] != IMPORT_NAME
+        and code is not ENTRY
+        and instruction(frame) != IMPORT_NAME
+    ) or top in JOINED:
         return None
-    answer = _at_home.get((home, top, True))
-    return None if answer is None else answer.realm
+    return realm
+
+
+def settle_at_home(realm: Realm, frame: FrameType) -> bool:
+    """Do as :func:`settle` does for a frame that :func:`at_home` has answered, if that is all.
+
+    Args:
+        realm: the answer.
+        frame: the frame nearest to the look-up.
+
+    Returns:
+        False where more is to be said or noted than this.
+    """
+    code = frame.f_code
+    if code.co_filename == _BOOTSTRAP or code is ENTRY:
+        return True  # not the import statement itself
+    namespace = frame.f_globals
+    if namespace.get("__realm__") is not realm or OVERLAYS[0] or trace.wanted():
+        return False
+    SETTLED[code.co_filename] = (namespace, realm.modules)
+    return True

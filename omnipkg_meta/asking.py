@@ -18,6 +18,7 @@ from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta import kinds, native_stack
+from omnipkg_meta.interpreter_state import ENTRY
 from omnipkg_meta.kinds import KINDS, Kind, kind_of
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 
@@ -136,6 +137,8 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
     if frame is None:
         return _native(None) or Asker(None, "", "", None)
     namespace = frame.f_globals
+    if frame.f_code is ENTRY:
+        return Asker(home, _module_name(namespace), namespace["__file__"], frame, native=True)
     executing = instruction(frame)
     if (passed_attributes or executing != IMPORT_NAME) and (asker := _native(frame)):
         return asker

@@ -57,7 +57,7 @@ from omnipkg_meta.realm import MAIN, Realm, realm_of_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["after_fork", "initialise", "realm_of_module", "separate", "uninstall"]
+__all__ = ["ENTRY", "after_fork", "initialise", "realm_of_module", "separate", "uninstall"]
 
 #: What the keys begin with that each realm has for itself.
 PREFIXES = ("__pybind11_", "__nb_internals_")
@@ -254,16 +254,24 @@ def realm_of_module(module: Any) -> Realm:
     return realm_of_file(str(getattr(namespace.get("__spec__"), "origin", None)))
 
 
-def initialise(realm: Realm, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of ``_imp`` with the set of a realm in place."""
+def initialise(realm: Realm, name: str, file: str, call: partial[Any]) -> Any:
+    """Call a function of ``_imp`` with the set of a realm in place.
+
+    Args:
+        realm: the realm that the extension module belongs to.
+        name: its full name.
+        file: its file.
+        call: what creates it, or executes it.
+    """
     if not _active:
-        return function(*arguments)
+        return call()
     separate(realm)
     flight = _Flight(_states[realm])
     entering = [partial(_flights.append, flight), *_settle()]
     leaving = [partial(_flights.remove, flight), *_settle()]
+    in_one_go = _in_one_go if realm is MAIN else _in_the_name_of(realm, name, file)
     try:
-        return _in_one_go([*entering, partial(function, *arguments), *leaving])[len(entering)]
+        return in_one_go([*entering, call, *leaving])[len(entering)]
     finally:
         if flight in _flights:  # it failed, or was interrupted
             _in_one_go([partial(_flights.remove, flight), *_settle()])
@@ -272,6 +280,22 @@ def initialise(realm: Realm, function: Callable[..., Any], *arguments: Any) -> A
 def _in_one_go(calls: list[partial[Any]]) -> tuple[Any, ...]:
     """Call each, without an instruction of Python in between."""
     return tuple(map(partial.__call__, calls))
+
+
+#: The code of the frame from which extension modules are initialised.
+ENTRY = _in_one_go.__code__
+
+
+def _in_the_name_of(
+    realm: Realm, name: str, file: str
+) -> Callable[[list[partial[Any]]], tuple[Any, ...]]:
+    """Return :func:`_in_one_go` as a function of an extension module, which has none of its own.
+
+    So code that it calls, imports and warnings, finds its name in the nearest frame
+    (``PyEval_GetGlobals``), and whoever asks who asks need not look further.
+    """
+    namespace = {"__builtins__": builtins, "__name__": name, "__file__": file, "__realm__": realm}
+    return FunctionType(ENTRY, {**namespace, "partial": partial})
 
 
 _is_text = partial(type.__instancecheck__, str)

@@ -27,7 +27,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta.answering import realm_for
+from omnipkg_meta.answering import at_home, realm_for
 from omnipkg_meta.errors import HookError
 from omnipkg_meta.realm import CLAIMED, MAIN
 
@@ -74,11 +74,18 @@ class RealmLocks(dict):  # type: ignore[type-arg]
         self._asked = threading.local()
 
     def __getitem__(self, name: str) -> Any:
-        if name.partition(".")[0] not in CLAIMED:
+        top = name.partition(".")[0]
+        if top not in CLAIMED:
             return dict.__getitem__(self, name)
         frame = sys._getframe().f_back
-        with without_import_lock():
-            key = _key(name, frame)
+        home = None
+        if frame is not None and name not in _LOADS_ALONE:
+            home = at_home(top, frame)
+        if home is not None:  # known, without waiting for anybody or running any code
+            key: Any = name if home is MAIN else (home, name)
+        else:
+            with without_import_lock():
+                key = _key(name, frame)
         # For what comes next if there is no such lock, and may not let go in between.
         self._asked.name, self._asked.key = name, key
         return dict.__getitem__(self, key)
@@ -89,7 +96,10 @@ class RealmLocks(dict):  # type: ignore[type-arg]
             asked = self._asked
             known = getattr(asked, "name", None) == name
             key = asked.key if known else _key(name, sys._getframe().f_back)
-        self._keys[id(reference)] = (key,)
+        if key is name:
+            self._keys.pop(id(reference), None)
+        else:
+            self._keys[id(reference)] = (key,)
         dict.__setitem__(self, key, reference)
 
     def share(self, name: str, realm: Realm) -> None:
@@ -104,6 +114,8 @@ class RealmLocks(dict):  # type: ignore[type-arg]
             _imp.release_lock()
 
     def get(self, name: str, default: Any = None) -> Any:
+        if name.partition(".")[0] not in CLAIMED:
+            return dict.get(self, name, default)
         reference = sys._getframe(1).f_locals.get("ref")
         if reference is None:
             return dict.get(self, name, default)
@@ -115,6 +127,9 @@ class RealmLocks(dict):  # type: ignore[type-arg]
         return default
 
     def __delitem__(self, name: str) -> None:
+        if name.partition(".")[0] not in CLAIMED:
+            dict.__delitem__(self, name)
+            return
         reference = sys._getframe(1).f_locals.get("ref")
         for key in self._keys.pop(id(reference), (name,)):
             if dict.get(self, key) is reference:

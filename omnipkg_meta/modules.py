@@ -28,9 +28,9 @@ from omnipkg_meta.answering import (
     at_home,
     decide_aloud,
     decision,
-    may_settle,
     realm_for,
     settle,
+    settle_at_home,
 )
 from omnipkg_meta.asking import IMPORT_NAME, Asker, who
 from omnipkg_meta.namespaces import portion
@@ -92,7 +92,11 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return _missing(name, frame)
 
     def __contains__(self, name: object) -> bool:
-        return bool(_apply(dict.__contains__, self, name, _getframe().f_back))
+        frame = _getframe().f_back
+        realm = realm_for(name, frame)
+        if realm is not None:
+            return name in realm.modules
+        return bool(_apply(dict.__contains__, self, name, frame))
 
     def get(self, name: Any, default: Any = None) -> Any:
         found = dict.get(self, name, _NOTHING)
@@ -108,8 +112,15 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return default
 
     def __setitem__(self, name: Any, module: Any) -> None:
-        take(name, module, _getframe().f_back)
-        _apply(put, self, name, _getframe().f_back, module)
+        frame = _getframe().f_back
+        if frame is not None and isinstance(name, str):
+            realm = at_home(name.partition(".")[0], frame)
+            if realm is not None:
+                # What the home of the writing code provides is not for it to take.
+                realm.modules[name] = module
+                return
+        take(name, module, frame)
+        _apply(put, self, name, frame, module)
 
     def __delitem__(self, name: Any) -> None:
         spare(name, _getframe().f_back)
@@ -122,7 +133,9 @@ class RealmModules(dict):  # type: ignore[type-arg]
 
     def pop(self, name: Any, *default: Any) -> Any:
         frame = _getframe().f_back
-        if not default and frame is not None and frame.f_code in (_LOAD, _RELOAD):
+        # By identity: to compare two code objects is to compare all that is in them.
+        code = None if frame is None else frame.f_code
+        if not default and (code is _LOAD or code is _RELOAD):
             # importlib takes a module out to put it in again at the end at once.
             # Unlike that of a plain dict, our copy is not atomic: ``dict(sys.modules)``
             # of another thread would trip over the gap.
@@ -222,10 +235,10 @@ class GuardedModules(RealmModules):
 
     def __getitem__(self, name: Any) -> Any:
         frame = _getframe().f_back
-        leave_alone(name, frame)
         if is_claimed(name):
-            return _missing(name, frame)
-        return dict.__getitem__(self, name)
+            return _missing(name, frame, guarded=True)
+        leave_alone(name, frame)
+        return _missing(name, frame) if is_claimed(name) else dict.__getitem__(self, name)
 
     def get(self, name: Any, default: Any = None) -> Any:
         leave_alone(name, _getframe().f_back)
@@ -265,7 +278,7 @@ def put(table: dict[Any, Any], name: object, module: object) -> object:
     return replaced
 
 
-def _missing(name: object, frame: FrameType | None) -> Any:
+def _missing(name: object, frame: FrameType | None, *, guarded: bool = False) -> Any:
     if not isinstance(name, str) or (top := name.partition(".")[0]) not in CLAIMED:
         raise KeyError(name)
     if frame is not None and (at := at_home(top, frame)) is not None:
@@ -273,8 +286,10 @@ def _missing(name: object, frame: FrameType | None) -> Any:
         if module is _NOTHING:
             before_import()
             raise KeyError(name)
-        if not may_settle(frame):
+        if settle_at_home(at, frame):
             return module
+    elif guarded:
+        leave_alone(name, frame)
     asker = who(frame)
     answer = decide_aloud(name, asker)
     realm = answer.realm

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import _imp
 import importlib._bootstrap_external
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import interpreter_state, native_view, symbols
@@ -67,15 +68,17 @@ def _create_dynamic(spec: Any, *arguments: Any) -> Any:
         realm = realm_of_file(file)
     native_view.watch(file, realm)
     with symbols.kept(realm):
-        return _initialise(realm, _create, spec, *arguments)
+        return _initialise(realm, str(spec.name), file, partial(_create, spec, *arguments))
 
 
 def _exec_dynamic(module: Any) -> Any:
-    return _initialise(interpreter_state.realm_of_module(module), _exec, module)
+    name, file = str(module.__name__), str(getattr(module, "__file__", None))
+    realm = interpreter_state.realm_of_module(module)
+    return _initialise(realm, name, file, partial(_exec, module))
 
 
-def _initialise(realm: Realm, function: Callable[..., Any], *arguments: Any) -> Any:
+def _initialise(realm: Realm, name: str, file: str, call: partial[Any]) -> Any:
     try:
-        return interpreter_state.initialise(realm, function, *arguments)
+        return interpreter_state.initialise(realm, name, file, call)
     finally:
         native_view.settle(realm)

@@ -52,6 +52,10 @@ _MOST_ADDRESSES = 1 << (8 * struct.calcsize("P") - 1 if struct.calcsize("P") == 
 _EVERY_FRAME_STARTS = sys.version_info < (3, 11)
 _HAS_ENTRY_FLAG = not _EVERY_FRAME_STARTS and sys.version_info < (3, 12)
 
+#: ``_PyInterpreterFrame`` of 3.11: f_func, f_globals, f_builtins, f_locals, f_code, frame_obj,
+#: previous, prev_instr are words; int stacktop and bool is_entry come next.
+_ENTRY_FLAG = 8
+
 #: Any value but ``_URC_NO_REASON`` ends ``_Unwind_Backtrace``.
 _STOP = 5
 
@@ -125,9 +129,7 @@ class NativeStack:
             return True
         inner = self._interpreter_frame(frame)
         if _HAS_ENTRY_FLAG:
-            # f_func, f_globals, f_builtins, f_locals, f_code, frame_obj,
-            # previous, prev_instr, int stacktop, bool is_entry
-            return self._bytes[inner + 8 * self._word_size + 4] != 0
+            return self._bytes[inner + _ENTRY_FLAG * self._word_size + 4] != 0
         return self._words[inner // self._word_size + 1] != self._interpreter_frame(back)
 
     def _interpreter_frame(self, frame: FrameType) -> int:
@@ -206,13 +208,19 @@ class NativeStack:
         """Count the runs that start between the caller and an outer frame."""
         frame = sys._getframe(1)
         runs = 0
-        if _EVERY_FRAME_STARTS or _HAS_ENTRY_FLAG:
+        # As ``started_run`` says, with each pointer read once.
+        words, word_size = self._words, self._word_size
+        if _EVERY_FRAME_STARTS:
             while frame is not outer and (back := frame.f_back) is not None:
-                runs += self.started_run(frame)
+                runs += 1
+                frame = back
+        elif _HAS_ENTRY_FLAG:
+            flags, header = self._bytes, object.__basicsize__
+            entry = _ENTRY_FLAG * word_size + 4
+            while frame is not outer and (back := frame.f_back) is not None:
+                runs += flags[words[(id(frame) + header) // word_size + 1] + entry]
                 frame = back
         else:
-            # As ``started_run`` says, with each pointer read once.
-            words, word_size = self._words, self._word_size
             inner = self._interpreter_frame(frame)
             while frame is not outer and (back := frame.f_back) is not None:
                 inner_of_back = words[(id(back) + object.__basicsize__) // word_size + 1]

@@ -28,7 +28,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "Library",
@@ -47,13 +47,14 @@ _PT_LOAD, _PT_DYNAMIC, _PT_GNU_RELRO = 1, 2, 0x6474E552
 _PF_W = 2
 _RTLD_DI_LINKMAP = 2
 _DT_NULL, _DT_NEEDED, _DT_PLTRELSZ, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_RELA = 0, 1, 2, 4, 5, 6, 7
-_DT_RELASZ, _DT_JMPREL = 8, 23
+_DT_RELASZ, _DT_STRSZ, _DT_JMPREL = 8, 10, 23
 _DT_GNU_HASH, _DT_RELACOUNT = 0x6FFFFEF5, 0x6FFFFFF9
 _ADDRESSES = (_DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_JMPREL, _DT_GNU_HASH)
 _SYMBOLS_TRIED = 64
 _SYMBOL_SIZE = 24  #: ``Elf64_Sym``
 _RELOCATION = struct.Struct("@QQq")  #: ``Elf64_Rela``
 _SEGMENT = struct.Struct("@IIQQQQQQ")  #: ``Elf64_Phdr``
+_ENTRY = struct.Struct("@QQ")  #: ``Elf64_Dyn``
 #: ``Elf64_Ehdr``: what it begins with, where the program headers are, their size and number.
 _HEADER = struct.Struct("@4s28xQ14xHH")
 _MAGIC = b"\x7fELF"
@@ -164,7 +165,7 @@ def loaded(name: str) -> Library | None:
 
 def needed(library: Library) -> list[str]:
     """Return the names of the libraries that one needs."""
-    process, entries = _process(), _Layout(library)
+    process, entries = _process(), _layout(library)
     texts = entries.entries.get(_DT_STRTAB)
     if texts is None:
         return []
@@ -192,23 +193,27 @@ class _Layout:
                 # Whole pages (``_dl_protect_relro`` in glibc's ``elf/dl-reloc.c``).
                 self.protected.append((start - start % page, end - end % page))
             elif kind == _PT_DYNAMIC and start == library.dynamic:  # else it is another file by now
-                self._read_dynamic(library)
+                self._read_dynamic(library, length)
 
-    def _read_dynamic(self, library: Library) -> None:
-        word, at = _process().word, library.dynamic
-        while (tag := word(at).value) != _DT_NULL:
-            value = word(at + 8).value
-            # glibc adds the base to the addresses in this section, musl does not.
-            if tag in _ADDRESSES and value < library.base:
-                value += library.base
+    def _read_dynamic(self, library: Library, length: int) -> None:
+        entries = _process().string_at(library.dynamic, length - length % _ENTRY.size)
+        for tag, value in _ENTRY.iter_unpack(entries):
+            if tag == _DT_NULL:
+                break
             if tag == _DT_NEEDED:
                 self.needed.append(value)
-            self.entries[tag] = value
-            at += 16
+            # glibc adds the base to the addresses in this section, musl does not.
+            moved = tag in _ADDRESSES and value < library.base
+            self.entries[tag] = value + library.base if moved else value
 
     @staticmethod
     def within(address: int, ranges: list[tuple[int, int]]) -> bool:
         return any(start <= address < end for start, end in ranges)
+
+
+@lru_cache(maxsize=4)  # it is asked twice for each library that is loaded
+def _layout(library: Library) -> _Layout:
+    return _Layout(library)
 
 
 def _segments(path: str) -> list[tuple[int, ...]]:
@@ -226,7 +231,7 @@ def _segments(path: str) -> list[tuple[int, ...]]:
 
 def offered(library: Library) -> bool:
     """Tell whether the whole process may bind to the symbols of a library (``RTLD_GLOBAL``)."""
-    process, layout = _process(), _Layout(library)
+    process, layout = _process(), _layout(library)
     entries = layout.entries
     if not {_DT_STRTAB, _DT_SYMTAB, _DT_GNU_HASH} <= entries.keys():
         return False
@@ -254,7 +259,7 @@ def redirect(library: Library, functions: Mapping[str, tuple[int, int]]) -> list
     Returns:
         The words that were changed; none where the library does not call the functions.
     """
-    process, layout = _process(), _Layout(library)
+    process, layout = _process(), _layout(library)
     entries = layout.entries
     wanted = _undefined(entries, functions)
     places = []
@@ -289,30 +294,39 @@ def _undefined(
     # The second word of either table says how many symbols come before those that the
     # library defines, or how many there are.
     table = entries.get(_DT_GNU_HASH, entries.get(_DT_HASH))
-    if table is None or not {_DT_STRTAB, _DT_SYMTAB} <= entries.keys():
+    if table is None or not {_DT_STRTAB, _DT_STRSZ, _DT_SYMTAB} <= entries.keys():
+        return {}
+    texts = process.string_at(entries[_DT_STRTAB], entries[_DT_STRSZ])
+    # Also where it is the end of a longer one, which the linker may use for both.
+    places = {
+        place: both
+        for name, both in functions.items()
+        for place in _occurrences(texts, name.encode() + b"\0")
+    }
+    if not places:
         return {}
     count = process.half_word(table + 4).value
     symbols = process.string_at(entries[_DT_SYMTAB], count * _SYMBOL_SIZE)
-    wanted = {name.encode(): both for name, both in functions.items()}
-    found = {}
-    for number, offset in enumerate(memoryview(symbols).cast("I")[:: _SYMBOL_SIZE // 4].tolist()):
-        both = wanted.get(process.string_at(entries[_DT_STRTAB] + offset))
-        if both is not None:
-            found[number] = both
-    return found
+    names = memoryview(symbols).cast("I")[:: _SYMBOL_SIZE // 4].tolist()
+    return {names.index(place): both for place, both in places.items() if place in names}
 
 
 def _relocations(data: bytes, symbol: int) -> Iterable[int]:
     """Yield the offset of each relocation that is to hold the address of a symbol, and no more."""
     # Found by its number, which is the upper half of the second word.
     wanted = struct.pack("@I", symbol)
-    at = data.find(wanted)
-    while at >= 0:
+    for at in _occurrences(data, wanted):
         start = at - (12 if sys.byteorder == "little" else 8)
         if start >= 0 and start % _RELOCATION.size == 0:
             offset, _, addend = _RELOCATION.unpack_from(data, start)
             if addend == 0:
                 yield offset
+
+
+def _occurrences(data: bytes, wanted: bytes) -> Iterator[int]:
+    at = data.find(wanted)
+    while at >= 0:
+        yield at
         at = data.find(wanted, at + 1)
 
 

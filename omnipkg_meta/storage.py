@@ -184,6 +184,8 @@ def take(name: object, module: object, frame: FrameType | None) -> None:
     (``_load_unlocked``).
     """
     entry = Entry.of(module)
+    if entry.made_up:
+        _found.pop(name, None)
     if (
         isinstance(name, str)
         and (entry.made_up or any(belongs(name, entry, realm.prefix) for realm in loaded()))
@@ -226,7 +228,11 @@ def leave_alone(name: object, frame: FrameType | None) -> None:
     ``PyImport_AddModule`` would hand it that, and it would add its own to it.
     """
     found = _everybodys(name)
-    if found is not _NOTHING and Entry.of(found).made_up:
+    if found is _NOTHING or _found.get(name) == id(found):
+        return
+    if not Entry.of(found).made_up:
+        _found[name] = id(found)
+    else:
         top = str(name).partition(".")[0]
         whole = _everybodys(top)
         if whole is _NOTHING or Entry.of(whole).made_up:  # else a part of what is everybody's
@@ -252,7 +258,7 @@ def sweep(realm: Realm, before: Container[Any] | None = None) -> None:
         realm: where a module goes that does not say which file it is from.
         before: the names that were there before an extension module of it initialised.
     """
-    if _live is None:
+    if _live is None or dict.keys(_live) <= _unclaimed:
         return
     for name in dict.keys(_live) - _unclaimed:
         module: Any = dict.get(_live, name)
@@ -276,6 +282,10 @@ def sweep(realm: Realm, before: Container[Any] | None = None) -> None:
 #: Names in the storage that were seen not to be claimed.
 _unclaimed: set[object] = set()
 
+#: Names to the identities of modules that are not made up.  Not the modules: they may die;
+#: and what is made up in the place of one is taken out (:func:`take`).
+_found: dict[object, int] = {}
+
 
 def _owner(module: Any) -> Realm | None:
     """Return the realm that a module's file lies in; None where it does not say."""
@@ -293,7 +303,7 @@ def after_fork() -> None:
 
 
 @contextmanager
-def guarded() -> Iterator[frozenset[Any]]:
+def guarded() -> Iterator[Container[Any]]:
     """Trust no claimed name in the storage for as long as this lasts; give what is in it."""
     global _guards  # noqa: PLW0603
     with _lock:
@@ -301,7 +311,8 @@ def guarded() -> Iterator[frozenset[Any]]:
         if _live is not None and _guards == 1:
             set_type(_live, _types[1])
     try:
-        yield frozenset(() if _live is None else dict.keys(_live))
+        # Made faster than a set, and few are looked for.
+        yield [] if _live is None else list(dict.keys(_live))
     finally:
         with _lock:
             _guards = max(_guards - 1, 0)

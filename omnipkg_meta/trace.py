@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.asking import Asker
     from omnipkg_meta.resolution import Decision
 
-__all__ = ["note"]
+__all__ = ["note", "wanted"]
 
 _logger = logging.getLogger("omnipkg_meta")
 
@@ -28,9 +28,14 @@ if os.environ.get("OMNIPKG_META_TRACE", "") not in ("", "0"):
 _noted: set[tuple[str, str, str, str]] = set()
 
 
+def wanted() -> bool:
+    """Tell whether anybody wants to know."""
+    return _logger.isEnabledFor(logging.DEBUG)
+
+
 def note(name: str, asker: Asker, answer: Decision) -> None:
     """Log who asked for a module, who answers, and by which rule; once for each package."""
-    if not _logger.isEnabledFor(logging.DEBUG):
+    if not wanted():
         return
     top = name.partition(".")[0]
     bubble = answer.realm.bubble

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.wheels import make_wheel
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
+
+
+# How fast a machine is, and how busy, is nothing that a test should fail for.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 class Wheelhouse:
