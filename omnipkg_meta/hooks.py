@@ -20,6 +20,7 @@ from omnipkg_meta import (
     interpreter_state,
     lazy_imports,
     locks,
+    marks,
     meta_path,
     modules,
     native_entry,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER_FORK", "ON_UNINSTALL", "install", "installed", "uninstall"]
 
-_PARTS = (lazy_imports, modules, locks, native_entry, finder, absent, environ, bare_names)
+_PARTS = (lazy_imports, modules, locks, marks, native_entry, finder, absent, environ, bare_names)
 
 #: Called when the hooks have come out, by whoever remembers that they are in.
 ON_UNINSTALL: list[Callable[[], None]] = []
@@ -95,6 +96,7 @@ def _after_fork() -> None:
     realm.after_fork()
     storage.after_fork()
     interpreter_state.after_fork()
+    marks.after_fork()
     meta_path.after_fork()
     native_view.after_fork()
     for notice in AFTER_FORK:

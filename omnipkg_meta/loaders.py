@@ -16,10 +16,10 @@ from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import namespaces, native, patches
+from omnipkg_meta import marks, namespaces, native, patches
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.native import mark
-from omnipkg_meta.realm import MAIN, Realm
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -58,6 +58,8 @@ class RealmLoader:
         if module is None:
             module = ModuleType(spec.name)
         mark(module, self._realm, spec)
+        if _loading.bubble:
+            marks.look_into(self._loader, spec.name)
         if spec.name in self._realm.portions:
             # What main loaded first, importlib never binds to this package.
             vars(module).setdefault(
@@ -80,7 +82,9 @@ class RealmLoader:
         patches.begin()
         _loading.bubble = True
         try:
-            self._loader.exec_module(module)
+            with marks.loading(self._realm):
+                marks.look_into(self._loader, module.__name__)
+                self._loader.exec_module(module)
         finally:
             _loading.bubble = False
         patches.report()
@@ -110,12 +114,16 @@ class MainLoader:
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module with its own loader, which from here on is the one to be seen."""
         _restore_loader(module, self._loader)
-        with _outside(), self._initialising():
+        with _outside(), self._initialising(), self._claimed(module):
             self._loader.exec_module(module)
 
     def _initialising(self) -> AbstractContextManager[None]:
         extension = isinstance(self._loader, ExtensionFileLoader)
         return native.initialising(MAIN) if extension else nullcontext()
+
+    def _claimed(self, module: ModuleType) -> AbstractContextManager[None]:
+        claimed = module.__name__.partition(".")[0] in CLAIMED
+        return marks.loading(MAIN) if claimed else nullcontext()
 
 
 class LegacyLoader:
@@ -130,7 +138,7 @@ class LegacyLoader:
         """Load the module with its own loader."""
         # ``_load_backward_compatible`` gives the module this very spec.
         self._spec.loader = self._loader
-        with _outside() if self._realm is MAIN else nullcontext():
+        with marks.loading(self._realm), _outside() if self._realm is MAIN else nullcontext():
             module: ModuleType = self._loader.load_module(name)
         if self._realm is not MAIN:
             mark(module, self._realm)

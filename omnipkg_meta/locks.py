@@ -136,16 +136,7 @@ class RealmLocks(dict):  # type: ignore[type-arg]
                 dict.__delitem__(self, key)
 
 
-#: Packages that mark in the interpreter itself that they are being loaded, and refuse to
-#: load while they see that mark: cv2 sets ``sys.OpenCV_LOADER``.  One copy loads after
-#: the other, as in one realm: by the module lock of the plain name, so that importlib
-#: sees a circle where there is one.
-_LOADS_ALONE = frozenset({"cv2"})
-
-
 def _key(name: str, frame: FrameType | None) -> Any:
-    if name in _LOADS_ALONE:
-        return name
     realm = realm_for(name, frame)
     return name if realm is None or realm is MAIN else (realm, name)
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib.machinery import ExtensionFileLoader
 from typing import TYPE_CHECKING
 
-from omnipkg_meta import interpreter_state, storage
+from omnipkg_meta import interpreter_state, marks, storage
 from omnipkg_meta.kinds import BACKPORTS
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _refuse_damaged(name: str, path: str, realm: Realm) -> None:
 @contextmanager
 def initialising(realm: Realm) -> Iterator[None]:
     """Guard ``sys.modules`` while an extension module of a realm initialises, then sweep it."""
-    with storage.guarded() as before:
+    with marks.loading(realm), storage.guarded() as before:
         try:
             yield
         finally:

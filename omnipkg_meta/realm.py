@@ -44,6 +44,7 @@ __all__ = [
     "path_of",
     "realm_of",
     "realm_of_file",
+    "side_of",
 ]
 
 #: Top-level import names that a realm other than main provides.  Only ever grows.
@@ -303,6 +304,11 @@ def realm_of_file(file: str) -> Realm:
         if file.startswith(realm.prefix):
             return realm
     return MAIN
+
+
+def side_of(entry: object) -> Realm:
+    """Return the realm in whose bubble an entry of ``sys.path`` lies; otherwise main."""
+    return realm_of_file(os.path.join(entry, "")) if isinstance(entry, str) else MAIN
 
 
 def known(

@@ -107,26 +107,27 @@ def test_two_versions_of_pyarrow_exchange_parquet_files_from_two_threads(
     assert len(files) == 4
 
 
-def test_the_libraries_of_two_versions_of_opencv_compute_side_by_side(
+def test_two_versions_of_opencv_load_at_the_same_moment_and_compute_side_by_side(
     natives: Scene, program: Program
 ) -> None:
     bubbles_of(natives, *OPENCV)
     script = program(
         START.format(specs=OPENCV),
         """
-        import importlib.util
-        from omnipkg_meta.native import RealmExtensionLoader
-        from omnipkg_meta.realm import realm_of
+        import os
+
+        def meet(event, arguments):
+            # Its loader reads this file while its mark stands on sys.
+            if event == "open" and str(arguments[0]).endswith(os.path.join("cv2", "config.py")):
+                barrier.wait()
+
+        sys.addaudithook(meet)
+        path = sys.path.copy()
 
         def work(number, bubble):
             import numpy as np
-            # Its native half: what its Python half does to sys.path is not what is shown here.
-            path = str(bubble.site_packages / "cv2" / "cv2.abi3.so")
-            loader = RealmExtensionLoader("cv2", path, realm_of(bubble))
-            spec = importlib.util.spec_from_file_location("cv2", path, loader=loader)
-            barrier.wait()
-            cv2 = importlib.util.module_from_spec(spec)
-            loader.exec_module(cv2)
+            import cv2
+            assert not hasattr(sys, "OpenCV_LOADER")
             image = np.zeros((200, 200, 3), np.uint8)
             cv2.circle(image, (100, 100), 50, (255, 128, 0), -1)
             barrier.wait()
@@ -139,6 +140,7 @@ def test_the_libraries_of_two_versions_of_opencv_compute_side_by_side(
             return [cv2.__version__, [round(x, 6) for x in solved.ravel().tolist()]]
 
         together()
+        assert sys.path == path and not hasattr(sys, "OpenCV_LOADER")
         print(json.dumps([results[0], results[1], mapped("libavcodec", "libgfortran-91cc3cb1")]))
         """,
     )
