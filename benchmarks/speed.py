@@ -57,6 +57,12 @@ _SETUPS["pinned"] = _SETUPS["inside"] + (
 _SETUPS["declared"] = _SETUPS["inside"] + (
     "from declaring import ask\nassert ask().__file__ == main and '13.5.3' in rich.__file__\n"
 )
+_SETUPS["marked"] = _SETUPS["hooked"] + (
+    "from omnipkg_meta import marks\n"
+    "with marks.loading(inside.__realm__):\n"
+    "    exec('import sys; sys._mark = 1', inside.__dict__)\n"
+    "assert '_mark' not in vars(sys) and not hasattr(sys, '_mark')\n"
+)
 _SETUPS["context"] = (
     "from contextvars import ContextVar\nvariable = ContextVar('v', default=None)\n"
     "class Scope:\n"
@@ -126,6 +132,20 @@ _MEASURES = (
         "ask()",
         ("inside-ask", "ask()"),
         1.5,
+    ),
+    Measure(
+        "reading an attribute of sys, hooks in",
+        "hooked",
+        "sys.argv",
+        ("plain", "sys.argv"),
+        1.10,
+    ),
+    Measure(
+        "the same while a bubble's package has a mark on sys",
+        "marked",
+        "sys.argv",
+        ("plain", "sys.argv"),
+        None,
     ),
     Measure(
         "entering and leaving a warm scope",

@@ -1,7 +1,8 @@
 """Who asks: the code on whose behalf an import, or a look-up, is made.
 
 It is the nearest Python frame that is neither the import system, nor this
-library, nor the standard library, nor code run in a bare namespace; unless
+library, nor the standard library, nor a function that somebody has put in the place
+of one of the standard library's, nor code run in a bare namespace; unless
 native code stands nearer (:mod:`omnipkg_meta.native_stack`), or an extension
 module is being initialised, which has no frame at all.
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta import kinds, native_stack
 from omnipkg_meta.interpreter_state import ENTRY
-from omnipkg_meta.kinds import KINDS, Kind, kind_of
+from omnipkg_meta.kinds import KINDS, STAND_INS, Kind, kind_of
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
     inner = ""
     made_up: list[dict[str, Any]] = []
     home: Realm | None = None
+    stand_in: FrameType | None = None
     while frame is not None:
         code = frame.f_code
         kind = _kind_seen(code.co_filename)
@@ -107,6 +109,10 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
             frame = frame.f_back
             continue
         namespace = frame.f_globals
+        if STAND_INS and id(code) in STAND_INS and not imports(frame):
+            stand_in = stand_in or frame
+            frame = frame.f_back
+            continue
         home = namespace.get("__realm__")
         if home is not None:
             break
@@ -129,6 +135,9 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         if speaks_for is not None and (asker := speaks_for(frame)):
             return asker
         frame = frame.f_back
+    if frame is None and stand_in is not None:
+        # None but the standard library called it (a thread that begins in it, say).
+        frame, home = stand_in, stand_in.f_globals.get("__realm__")
     if home is not None:
         # A module that code of a bubble makes of a text (a template engine does)
         # is code of that bubble: its functions are at home there later, too.

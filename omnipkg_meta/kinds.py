@@ -8,11 +8,15 @@ from __future__ import annotations
 import enum
 import importlib.util
 import os
+from typing import TYPE_CHECKING
 
 from omnipkg_meta import declared
 from omnipkg_meta.realm import CLAIMED, loaded
 
-__all__ = ["BACKPORTS", "KINDS", "Kind", "forget", "kind_of"]
+if TYPE_CHECKING:
+    from types import CodeType
+
+__all__ = ["BACKPORTS", "KINDS", "STAND_INS", "Kind", "forget", "kind_of"]
 
 _OUR_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _STANDARD_LIBRARY = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
@@ -36,6 +40,10 @@ class Kind(enum.IntEnum):
     LAZY = 7  #: ``importlib.util``, whose lazy modules load when they are touched
     BUBBLE = 8  #: a file of a bubble, whoever loaded it (an import hook of others, say)
 
+
+#: Code of functions that somebody has put into the standard library, by its identity: it is
+#: as transparent as the library's own, but for its own import statements.
+STAND_INS: dict[int, CodeType] = {}
 
 #: Code file name to its kind.
 KINDS: dict[str, Kind] = {}

@@ -78,9 +78,7 @@ class RealmLocks(dict):  # type: ignore[type-arg]
         if top not in CLAIMED:
             return dict.__getitem__(self, name)
         frame = sys._getframe().f_back
-        home = None
-        if frame is not None and name not in _LOADS_ALONE:
-            home = at_home(top, frame)
+        home = None if frame is None else at_home(top, frame)
         if home is not None:  # known, without waiting for anybody or running any code
             key: Any = name if home is MAIN else (home, name)
         else:

@@ -11,6 +11,11 @@ packages are known to patch.  A value counts if it is a function or a class, and
 bubble's code defined it: caches, lazy attributes, and what the import system
 itself writes, are no functions of a bubble.
 
+A function that stands in the standard library acts for its caller, whoever wrote it, as
+the library's own do: ``inspect.getfile``, which PyTorch replaces, looks modules up for
+whoever calls it.  Those that are found here are noted for that (``STAND_INS`` of
+:mod:`omnipkg_meta.kinds`).
+
 This file must not know how a module is found or loaded.
 """
 
@@ -22,6 +27,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta.errors import StandardLibraryPatchWarning
+from omnipkg_meta.kinds import STAND_INS, Kind, kind_of
 from omnipkg_meta.realm import CLAIMED, Realm, loaded
 
 if TYPE_CHECKING:
@@ -57,6 +63,9 @@ _SETTINGS = frozenset({"logging._logRecordFactory", "logging._loggerClass"})
 #: (:mod:`omnipkg_meta.realm` sees to it).
 _ONE_PER_PROCESS = frozenset({"typing_extensions"})
 
+#: Code that acts for its caller anyway.
+_TRANSPARENT = frozenset({Kind.TRANSPARENT, Kind.METADATA, Kind.LOADER, Kind.LAZY, Kind.OURS})
+
 #: Where was looked, to the values that were there then.
 _seen: dict[str, list[Any]] = {}
 _said: set[tuple[object, str]] = set()
@@ -65,7 +74,9 @@ _said: set[tuple[object, str]] = set()
 def begin() -> None:
     """Note what the standard library holds before any code of a bubble has run."""
     if not _seen:
-        _seen.update((place, _values(place, namespace)) for place, namespace in _places())
+        for place, namespace in _places():
+            _seen[place] = _values(place, namespace)
+            _note_stand_ins(namespace)
 
 
 def report() -> None:
@@ -75,6 +86,7 @@ def report() -> None:
         if _is_as_before(place, values):
             continue
         _seen[place] = values
+        _note_stand_ins(namespace)
         for name, value in list(namespace.items()):
             # A function of the module itself, as nearly all are, costs no call.
             if type(value) is FunctionType and "__realm__" not in value.__globals__:
@@ -83,6 +95,14 @@ def report() -> None:
             if realm is None or f"{place}.{name}" in _SETTINGS:
                 continue
             _say(realm, f"{place}.{name}", value)
+
+
+def _note_stand_ins(namespace: Mapping[str, Any]) -> None:
+    for value in list(namespace.values()):
+        if type(value) is FunctionType:
+            code = value.__code__
+            if kind_of(code.co_filename) not in _TRANSPARENT:
+                STAND_INS[id(code)] = code
 
 
 def _is_as_before(place: str, values: list[Any]) -> bool:
