@@ -145,6 +145,11 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
             namespace["__realm__"] = home
     if frame is None:
         return _native(None) or Asker(None, "", "", None)
+    return _asker_in(frame, home, passed_attributes)
+
+
+def _asker_in(frame: FrameType, home: Realm | None, passed_attributes: bool) -> Asker:  # noqa: FBT001
+    """Return who asks, where the code of a frame does, or native code that it called."""
     namespace = frame.f_globals
     if frame.f_code is ENTRY:
         return Asker(home, _module_name(namespace), namespace["__file__"], frame, native=True)
