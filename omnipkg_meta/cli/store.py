@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.errors import BubbleInUseError, BubbleInvalidError
     from omnipkg_meta.store.bubble import Bubble
+    from omnipkg_meta.store.disk import Taken
     from omnipkg_meta.store.store import Store
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -118,14 +119,16 @@ def _command(
 
 
 def _install(arguments: argparse.Namespace) -> int:
+    from datetime import datetime, timezone
+
     from omnipkg_meta.store.build import install
 
     if not arguments.requirements and arguments.lock is None:
         output.note("error: nothing was asked for\ntip: name a requirement, or give --lock FILE")
         return _USAGE
     store = _store(arguments)
-    before = {bubble.path: bubble.created for bubble in store.bubbles()}
     began = time.monotonic()
+    began_at = datetime.now(timezone.utc).isoformat(timespec="microseconds")  # as in a manifest
     with output.Progress() as progress:
         bubble = install(
             arguments.requirements,
@@ -137,7 +140,7 @@ def _install(arguments: argparse.Namespace) -> int:
             reinstall=arguments.reinstall,
             progress=progress,
         )
-    if before.get(bubble.path) == bubble.created:
+    if bubble.created < began_at:
         output.note(f"{bubble.id} is there already")
     else:
         count = len(bubble.distributions)
@@ -182,35 +185,28 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     from omnipkg_meta.store.disk import together
-    from omnipkg_meta.store.gc import taken_by
 
     store = _store(arguments)
-    bubbles, broken = store.bubbles(), store.broken()
-    taken = {one.id: taken_by(store, one) for one in bubbles} if arguments.size else {}
-    total = together(taken.values()).size
+    listed, taken, broken = _listed(store, arguments)
+    total = together(taken).size
     if arguments.json:
-        facts = [_facts(bubble) for bubble in bubbles]
-        for fact in facts if arguments.size else ():
-            fact.update(size=taken[fact["id"]].size, freed=taken[fact["id"]].freed)
+        for facts, size in zip(listed, taken, strict=False):
+            facts.update(size=size.size, freed=size.freed)
         told = {
             "store": str(store.path),
             "tag": store.tag,
-            "bubbles": facts,
+            "bubbles": listed,
             "broken": [_broken_facts(one) for one in broken],
         }
         output.json({**told, "size": total} if arguments.size else told)
         return _DONE
-    if bubbles:
+    if listed:
         header = ["ID", "MADE FOR", "DISTRIBUTIONS", "CREATED"]
-        rows = [
-            [one.id, ", ".join(one.requested), str(len(one.distributions)), one.created[:10]]
-            for one in bubbles
-        ]
         if arguments.size:
             header.append("SIZE")
-            for one, row in zip(bubbles, rows, strict=True):
-                row.append(output.size(taken[one.id].size))
-        output.table(header, rows)
+            for row, size in zip(listed, taken, strict=True):
+                row.append(output.size(size.size))
+        output.table(header, listed)
         if arguments.size:
             output.note(f"together {output.size(total)}; what bubbles share is counted once")
     else:
@@ -218,6 +214,32 @@ def _list(arguments: argparse.Namespace) -> int:
     for error in broken:
         output.error(error)
     return _DONE
+
+
+def _listed(
+    store: Store, arguments: argparse.Namespace
+) -> tuple[list[Any], list[Taken], list[BubbleInvalidError]]:
+    """Return what is told of each bubble, what each takes of the disk, and what is broken."""
+    from omnipkg_meta.errors import BubbleInvalidError
+    from omnipkg_meta.store.gc import taken_by
+
+    listed: list[Any] = []
+    taken: list[Taken] = []
+    broken: list[BubbleInvalidError] = []
+    for one in store.scan():
+        if isinstance(one, BubbleInvalidError):
+            broken.append(one)
+            continue
+        # What is told of it is kept, and the bubble let go: there may be thousands.
+        listed.append(_facts(one) if arguments.json else _row(one))
+        if arguments.size:
+            taken.append(taken_by(store, one))
+    return listed, taken, broken
+
+
+def _row(bubble: Bubble) -> list[str]:
+    made_for, count = ", ".join(bubble.requested), len(bubble.distributions)
+    return [bubble.id, made_for, str(count), bubble.created[:10]]
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -298,9 +320,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.bubbles and not arguments.all:
         ids = [one for text in arguments.bubbles for one in _ids(store, text)]
     else:
-        ids = sorted(
-            [one.id for one in store.bubbles()] + [one.path.name for one in store.broken()]
-        )
+        ids = sorted(one.path.name for one in store.scan())
     results: dict[str, list[str]] = {}
     with output.Progress() as progress:
         for one in dict.fromkeys(ids):
@@ -336,7 +356,7 @@ def _ids(store: Store, text: str) -> list[str]:
     """Return the ids that a word on the command line means: an id, or a requirement."""
     from omnipkg_meta import requirements
 
-    if text in {one.path.name for one in store.broken()} | {one.id for one in store.bubbles()}:
+    if any(text in one.ids() for one in (store, *store.behind)):
         return [text]
     asked = requirements.parse([text])
     names = {one.name for one in asked}

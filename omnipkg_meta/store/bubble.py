@@ -16,7 +16,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from omnipkg_meta.errors import BubbleFormatError, BubbleInvalidError, BubbleTagError
+from omnipkg_meta.errors import (
+    BubbleFormatError,
+    BubbleInvalidError,
+    BubbleTagError,
+    StoreError,
+)
 from omnipkg_meta.store import trust
 
 if TYPE_CHECKING:
@@ -34,6 +39,9 @@ __all__ = [
     "Libraries",
 ]
 
+# Windows would look for ends of lines; and a pipe in its place is not to be waited for.
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
 #: The version of the manifest's format that this library writes and understands.
 SCHEMA = 1
 
@@ -49,6 +57,7 @@ LINK = "link="
 # A name, a version, a script or a file of the bubble's own directory can never lead out of it.
 _WORD = re.compile(r"\w+")
 _PLAIN = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
+_STR = frozenset({str})
 _DISTRIBUTION = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
@@ -121,11 +130,28 @@ class Bubble:
             BubbleInvalidError: it is no bubble, was tampered with or is half deleted.
             StoreError: somebody else could write into it.
         """
+        return cls.read(path, tag=tag)[0]
+
+    @classmethod
+    def read(
+        cls, path: str | os.PathLike[str], *, tag: str | None = None
+    ) -> tuple[Bubble, os.stat_result]:
+        """Do what :meth:`open` does, and return the status of the manifest that was read, too."""
         path = Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps "..")
-        trust.check_inside(path, (MANIFEST, LOCK, SITE_PACKAGES))
+        # A list of a store comes here for each bubble, so no Path is joined.
         try:
-            text = (path / MANIFEST).read_bytes()
+            descriptor = os.open(f"{path}{os.sep}{MANIFEST}", _READ)
+            try:
+                status = os.fstat(descriptor)
+                trust.check_inside(path, (LOCK, SITE_PACKAGES), MANIFEST, status)
+                with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                    text = file.read()
+            finally:
+                os.close(descriptor)
+        except StoreError:
+            raise
         except OSError as error:
+            trust.check(path)
             if not path.is_dir():
                 _invalid(path, "there is no such directory")
             _invalid(path, f"its manifest cannot be read: {error.strerror}")
@@ -143,7 +169,7 @@ class Bubble:
         _check_tag(path, entry, tag)
         bubble = cls._from_entry(path, entry)
         bubble.check_whole()
-        return bubble
+        return bubble, status
 
     @property
     def site_packages(self) -> Path:
@@ -171,8 +197,7 @@ class Bubble:
             BubbleInvalidError: part of the bubble is gone.
         """
         try:
-            with os.scandir(self.site_packages) as found:
-                present = {one.name for one in found}
+            present = frozenset(os.listdir(f"{self.path}{os.sep}{SITE_PACKAGES}"))  # noqa: PTH208
         except OSError:
             _invalid(self.path, f"its {SITE_PACKAGES} directory is gone")
         gone = [
@@ -240,10 +265,10 @@ class Bubble:
                 _invalid(path, f"its manifest gives {name} a metadata directory of another kind")
             requires[name] = _strings(path, facts, "requires")
         names = _mapping(path, entry, "import_names")
-        for name in names:
-            owners = _strings(path, names, name)
+        import_names = {name: _strings(path, names, name) for name in names}
+        for name, owners in import_names.items():
             owned = bool(owners) or copied
-            if not _WORD.fullmatch(name) or not owned or not set(owners) <= versions.keys():
+            if not _WORD.fullmatch(name) or not owned or not versions.keys() >= set(owners):
                 _invalid(path, f"its manifest gives an import name {name!r}")
         scripts = _mapping(path, entry, "scripts")
         for script, target in scripts.items():
@@ -258,17 +283,26 @@ class Bubble:
             id=path.name,
             tag=entry["tag"],
             requested=_strings(path, entry, "requested"),
-            distributions=MappingProxyType(versions),
-            import_names=MappingProxyType({name: _strings(path, names, name) for name in names}),
-            requires=MappingProxyType(requires),
-            digests=MappingProxyType(digests),
+            distributions=_frozen(versions),
+            import_names=_frozen(import_names),
+            requires=_frozen(requires),
+            digests=_frozen(digests),
             native_files=native,
             libraries=_libraries(path, entry),
-            scripts_provided=MappingProxyType(scripts),
+            scripts_provided=_frozen(scripts),
             builder=_string(path, entry, "builder"),
             created=_string(path, entry, "created"),
-            entry=MappingProxyType(entry),
+            entry=_frozen(entry),
         )
+
+
+#: One for all bubbles: in a list of thousands most are empty.
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+_NO_LIBRARIES = Libraries(_EMPTY, _EMPTY, _EMPTY)
+
+
+def _frozen(mapping: dict[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(mapping) if mapping else _EMPTY
 
 
 def _reopen(path: str) -> Bubble:
@@ -347,7 +381,7 @@ def _libraries(path: Path, entry: dict[str, Any]) -> Libraries | None:
     for kind in kinds[1:]:
         for key in kind:
             _string(path, kind, key)
-    return Libraries(*map(MappingProxyType, kinds))
+    return Libraries(*map(_frozen, kinds)) if any(kinds) else _NO_LIBRARIES
 
 
 def _string(path: Path, entry: dict[str, Any], key: str) -> str:
@@ -359,7 +393,7 @@ def _string(path: Path, entry: dict[str, Any], key: str) -> str:
 
 def _strings(path: Path, entry: dict[str, Any], key: str) -> tuple[str, ...]:
     value = entry.get(key)
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list) or not _STR.issuperset(map(type, value)):
         _invalid(path, f"its manifest lacks {key!r}")
     return tuple(value)
 

@@ -24,7 +24,16 @@ from omnipkg_meta.errors import (
     OmnipkgMetaError,
     RequirementError,
 )
-from omnipkg_meta.store import archives, builders, launchers, lease, native_files, pylock, record
+from omnipkg_meta.store import (
+    archives,
+    builders,
+    launchers,
+    lease,
+    native_files,
+    pylock,
+    record,
+    search,
+)
 from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES, Bubble
 from omnipkg_meta.store.bytecode import compile_sources
 from omnipkg_meta.store.failures import unwritable
@@ -236,7 +245,9 @@ def _put_in_place(store: Store, built: Path, resolved: Lock, *, reinstall: bool)
                     continue
                 raise unwritable(final, error) from None
             sync(final.parent)
-            return Bubble.open(final, tag=store.tag)
+            made = store.open(final.name)
+            search.look(store)
+            return made
     raise BuildError(
         f"the bubble {final.name} could not be put in place",
         cause="other processes keep making and removing it",

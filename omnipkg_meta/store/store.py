@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import config, requirements
 from omnipkg_meta.errors import BubbleInvalidError, BubbleNotFoundError, StoreError
-from omnipkg_meta.requirements import Asked, Found
-from omnipkg_meta.store import lease, trust
+from omnipkg_meta.requirements import Asked
+from omnipkg_meta.store import lease, search, trust
 from omnipkg_meta.store.bubble import COPIES, MANIFEST, Bubble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import timedelta
-
-    from packaging.version import Version
 
     from omnipkg_meta.store.gc import Collected
 
@@ -87,11 +85,7 @@ class Store:
         Raises:
             StoreError: the store cannot be read.
         """
-        found = self.own()
-        for store in self.behind:
-            ids = {one.id for one in found}
-            found += [one for one in store.bubbles() if one.id not in ids]
-        return found
+        return [one for one in self.scan() if isinstance(one, Bubble)]
 
     def own(self) -> list[Bubble]:
         """Return the bubbles of this store itself, without those behind it.
@@ -107,8 +101,22 @@ class Store:
         Raises:
             StoreError: the store cannot be read.
         """
-        found = [one for one in self._scan() if isinstance(one, BubbleInvalidError)]
-        return found + [one for store in self.behind for one in store.broken()]
+        return [one for one in self.scan() if isinstance(one, BubbleInvalidError)]
+
+    def scan(self) -> Iterator[Bubble | BubbleInvalidError]:
+        """Yield what :meth:`bubbles` and :meth:`broken` list, in one look and one at a time.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        seen: set[str] = set()
+        for store in (self, *self.behind):
+            for one in store._scan():
+                if isinstance(one, BubbleInvalidError):
+                    yield one
+                elif one.id not in seen:
+                    seen.add(one.id)
+                    yield one
 
     def find(self, asked: Iterable[str | Asked]) -> Bubble | None:
         """Return the best bubble that satisfies all requirements, or None.
@@ -125,10 +133,7 @@ class Store:
             StoreError: the store cannot be read.
         """
         wanted = requirements.parse(asked)
-        if not wanted:
-            return None
-        suitable = self.matching(wanted)
-        return max(suitable, key=lambda bubble: _merit(bubble, wanted), default=None)
+        return search.best(self, wanted) if wanted else None
 
     def matching(self, asked: Iterable[str | Asked]) -> list[Bubble]:
         """Return all bubbles that satisfy all requirements, by id; none if nothing applies here.
@@ -138,7 +143,10 @@ class Store:
             StoreError: the store cannot be read.
         """
         wanted = requirements.parse(asked)
-        return [one for one in self.bubbles() if _satisfies(one, wanted)] if wanted else []
+        if not wanted:
+            return []
+        holding = search.holding(self, (one.name for one in wanted)).bubbles
+        return [one for one in holding if search.satisfies(one, wanted)]
 
     def find_requested(self, asked: Iterable[str | Asked]) -> Bubble | None:
         """Return the newest bubble that was made for exactly these requirements, or None.
@@ -147,8 +155,10 @@ class Store:
             RequirementError: one is malformed.
             StoreError: the store cannot be read.
         """
-        canonical = {one.canonical for one in requirements.parse(asked)}
-        same = [one for one in self.bubbles() if set(one.requested) == canonical]
+        wanted = requirements.parse(asked)
+        canonical = {one.canonical for one in wanted}
+        holding = search.holding(self, (one.name for one in wanted)).bubbles
+        same = [one for one in holding if set(one.requested) == canonical]
         return max(same, key=lambda bubble: bubble.created, default=None)
 
     def require(self, asked: Sequence[str | Asked]) -> Bubble:
@@ -176,12 +186,12 @@ class Store:
         """
         texts = [one.text if isinstance(one, Asked) else one for one in asked]
         names = {one.name for one in requirements.parse(asked)}
+        held = [(name, search.holding(self, [name])) for name in sorted(names)]
         available = sorted(
             {
                 (name, requirements.version_key(version), f"{name} {version}")
-                for bubble in self.bubbles()
-                for name, version in bubble.distributions.items()
-                if name in names
+                for name, found in held
+                for version in {bubble.distributions[name] for bubble in found.bubbles}
             }
         )
         there = [text for _, _, text in available]
@@ -189,7 +199,7 @@ class Store:
         cause = f"the store holds {', '.join(there)}" if there else f"the store holds no {what}"
         if main:
             cause += f"; main has {main}"
-        if unusable := len(self.broken()):
+        if unusable := len({error.path for _, found in held for error in found.broken}):
             cause += f"; {unusable} more could not be read (omnipkg-meta verify --all)"
         command = command_line("install", texts, self)
         return BubbleNotFoundError(
@@ -201,6 +211,40 @@ class Store:
             command=command,
         )
 
+    def ids(self) -> list[str]:
+        """Return the ids of the bubbles of this store itself, whole or broken, in no order.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        trust.check(self.tag_path)
+        try:
+            return [one for one in os.listdir(self.tag_path) if one[0] != "."]  # noqa: PTH208
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(
+                f"the store at {self.path} cannot be read",
+                cause=error.strerror,
+                tip=f"set {config.STORE} to a directory of your own",
+                path=self.tag_path,
+                errno=error.errno,
+            ) from None
+
+    def open(self, bubble_id: str) -> Bubble:
+        """Return the bubble of this store itself with that id, which is one of :meth:`ids`.
+
+        Raises:
+            BubbleInvalidError: it cannot be used, or was removed meanwhile.
+        """
+        known = self._known(bubble_id)
+        if known is not None:
+            return known
+        path = self._place(bubble_id)
+        bubble, status = Bubble.read(path, tag=self.tag)
+        _opened[path] = (_identity(status), bubble)
+        return bubble
+
     def get(self, bubble_id: str) -> Bubble | None:
         """Return the bubble with that id, or None.
 
@@ -210,7 +254,7 @@ class Store:
         if not _is_id(bubble_id):
             return None
         if (self.tag_path / bubble_id).is_dir():
-            return self._open(self.tag_path / bubble_id)
+            return self.open(bubble_id)
         found = (store.get(bubble_id) for store in self.behind)
         return next((one for one in found if one is not None), None)
 
@@ -348,43 +392,32 @@ class Store:
         # Without the tag: the other process has an interpreter of its own.
         return _reopen, (str(self.path), tuple(str(store.path) for store in self.behind))
 
-    def _scan(self) -> Iterator[Bubble | BubbleInvalidError]:
-        trust.check(self.tag_path)
+    def _place(self, bubble_id: str) -> str:
+        # A list of the store comes here for each bubble, so no Path is joined.
+        return f"{self.path}{os.sep}{self.tag}{os.sep}{bubble_id}"
+
+    def _known(self, bubble_id: str) -> Bubble | None:
+        """Return a bubble that was opened before, if it is still the same and whole."""
+        path = self._place(bubble_id)
+        identity, bubble = _opened.get(path, (None, None))
+        if bubble is None or bubble.tag != self.tag:
+            return None
         try:
-            with os.scandir(self.tag_path) as entries:
-                names = sorted(one.name for one in entries if not one.name.startswith("."))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StoreError(
-                f"the store at {self.path} cannot be read",
-                cause=error.strerror,
-                tip=f"set {config.STORE} to a directory of your own",
-                path=self.tag_path,
-                errno=error.errno,
-            ) from None
-        for name in names:
+            if _identity(os.stat(f"{path}{os.sep}{MANIFEST}")) != identity:  # noqa: PTH116 (as above)
+                return None
+        except OSError:
+            return None
+        bubble.check_whole()
+        return bubble
+
+    def _scan(self) -> Iterator[Bubble | BubbleInvalidError]:
+        for bubble_id in sorted(self.ids()):
             try:
-                yield self._open(self.tag_path / name)
+                yield self._known(bubble_id) or Bubble.open(self._place(bubble_id), tag=self.tag)
             except BubbleInvalidError as error:  # noqa: PERF203 (one broken bubble is not all)
                 # Removed by another program since the directory was listed.
-                if (self.tag_path / name).exists():
+                if error.path.exists():
                     yield error
-
-    def _open(self, path: Path) -> Bubble:
-        key = str(path)
-        try:
-            stat = os.stat(os.path.join(key, MANIFEST))  # noqa: PTH116, PTH118 (a hot path)
-        except OSError:
-            return Bubble.open(path, tag=self.tag)
-        identity = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        known = _opened.get(key)
-        if known is not None and known[0] == identity and known[1].tag == self.tag:
-            known[1].check_whole()
-            return known[1]
-        bubble = Bubble.open(path, tag=self.tag)
-        _opened[key] = (identity, bubble)
-        return bubble
 
     def _copies_of(self, bubble: Bubble) -> Iterator[tuple[str, Bubble | BubbleInvalidError]]:
         folder = self.tag_path / COPIES / bubble.id
@@ -413,6 +446,10 @@ class Store:
         if not _is_id(bubble):
             raise _no_such_bubble(bubble, self)
         return self.tag_path / bubble
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _reopen(path: str, behind: tuple[str, ...]) -> Store:
@@ -447,27 +484,6 @@ def _quote(text: str) -> str:
     if re.fullmatch(r"[\w./+-]+", text, re.ASCII):
         return text
     return "'" + text.replace("'", "'\"'\"'") + "'"
-
-
-def _satisfies(bubble: Bubble, wanted: Sequence[Asked]) -> bool:
-    for one in wanted:
-        if one.name not in bubble.distributions:
-            return False
-        if one.sha256 is not None and bubble.digests[one.name] != one.sha256:
-            return False
-
-    def find(name: str) -> Found | None:
-        version = bubble.distributions.get(name)
-        return None if version is None else Found(version, bubble.requires[name])
-
-    return requirements.satisfied(wanted, find)
-
-
-def _merit(bubble: Bubble, wanted: Sequence[Asked]) -> tuple[list[Version], int, int, str]:
-    names = list(dict.fromkeys(one.name for one in wanted))
-    versions = [requirements.version_key(bubble.distributions[name]) for name in names]
-    others = {requirements.name_of(text) for text in bubble.requested} - set(names)
-    return versions, -len(others), -len(bubble.distributions), bubble.created
 
 
 def _no_such_bubble(bubble_id: str, store: Store) -> BubbleNotFoundError:

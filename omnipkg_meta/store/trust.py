@@ -65,24 +65,60 @@ def check(path: Path, *, again: bool = False) -> bool:
     return _good[key]
 
 
-def check_inside(directory: Path, names: tuple[str, ...]) -> None:
+def check_inside(
+    directory: Path, names: tuple[str, ...], file: str, status: os.stat_result
+) -> None:
     """See that nobody else could change a directory that is read, nor some entries of it.
 
     Entries that are not there are not looked at.
+
+    Args:
+        directory: the directory.
+        names: names in it.
+        file: one more name in it, that of a file that is open.
+        status: the status of that file.
 
     Raises:
         StoreError: somebody else could.
     """
     if sys.platform == "win32":
         return
-    closed = check(directory)
     base = str(directory)
-    for path in (base, *(os.path.join(base, name) for name in names)):  # noqa: PTH118 (a hot path)
-        try:
-            status = os.stat(path)  # noqa: PTH116 (the same)
-        except OSError:
-            continue
-        _check_one(path, status, closed=closed, sticky_will_do=False)
+    closed = _inside_good(base)
+    if closed is None:
+        closed = check(directory)
+        _check_entry(base, closed=closed)
+    for name in names:
+        _check_entry(f"{base}{os.sep}{name}", closed=closed)
+    _check_one(f"{base}{os.sep}{file}", status, closed=closed, sticky_will_do=False)
+
+
+def _check_entry(path: str, *, closed: bool) -> None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 (a hot path)
+    except OSError:
+        return
+    _check_one(path, status, closed=closed, sticky_will_do=False)
+
+
+def _inside_good(path: str) -> bool | None:
+    """Look at a directory in one that was found good, and do not remember it.
+
+    There may be thousands, and each is looked at once.
+
+    Returns:
+        Whether what is below is out of the reach of others; None where it takes more to say.
+    """
+    closed = _good.get((os.geteuid(), os.path.dirname(path)))  # noqa: PTH120 (a hot path)
+    if closed is None:
+        return None
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        return None
+    return _check_one(path, status, closed=closed, sticky_will_do=False)
 
 
 def _step(path: Path, *, closed: bool) -> bool | None:
