@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib._bootstrap
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import asking, declared, namespaces, surprise, trace
+from omnipkg_meta import asking, declared, namespaces, resolution, surprise, trace
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
 from omnipkg_meta.asking import IMPORT_NAME, Asker, has_identity, imports, instruction, who
 from omnipkg_meta.belonging import everybodys
@@ -30,6 +30,7 @@ __all__ = [
     "decision",
     "forget",
     "question",
+    "reach",
     "realm_for",
     "settle",
     "settle_at_home",
@@ -108,6 +109,12 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
     if importable and asked in JOINED and asked != name:
         return answer._replace(realm=holder(answer.realm, name))
     return answer
+
+
+def reach(asker: Asker) -> dict[Realm, None]:
+    """Return the realms that may answer an asker in the current context, main among them."""
+    activation = None if asker.late else CURRENT.get()
+    return resolution.reach(asker.home, _pins(asker) if PINS else (), activation, OVERLAYS[0])
 
 
 def realm_for(name: object, frame: FrameType | None) -> Realm | None:

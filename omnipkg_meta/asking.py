@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omnipkg_meta import kinds, native_stack
 from omnipkg_meta.interpreter_state import ENTRY
 from omnipkg_meta.kinds import KINDS, STAND_INS, Kind, kind_of
-from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded, main_path
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path, providers, realm_of_file
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -122,7 +122,7 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         if kind is _OURS and imports(frame):
             return Asker(None, "omnipkg_meta", code.co_filename, frame)
         if kind is _BUBBLE:
-            home = next(realm for realm in loaded() if code.co_filename.startswith(realm.prefix))
+            home = realm_of_file(code.co_filename)
             break
         if kind <= _NAMESAKE and "__name__" in namespace:
             if _replaces_import(frame):
@@ -148,7 +148,7 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
     return _asker_in(frame, home, passed_attributes)
 
 
-def _asker_in(frame: FrameType, home: Realm | None, passed_attributes: bool) -> Asker:  # noqa: FBT001
+def _asker_in(frame: FrameType, home: Realm | None, passed_attributes: bool) -> Asker:
     """Return who asks, where the code of a frame does, or native code that it called."""
     namespace = frame.f_globals
     if frame.f_code is ENTRY:
@@ -224,8 +224,8 @@ def _loading(frame: FrameType) -> Asker | None:
     """
     if frame.f_code.co_name == "_get_parent_path":
         first = os.path.join(next(iter(frame.f_locals["self"]._path), ""), "")
-        home = next((realm for realm in loaded() if first.startswith(realm.prefix)), None)
-        return Asker(home, "omnipkg_meta", "", frame, native=True)
+        home = realm_of_file(first)
+        return Asker(None if home is MAIN else home, "omnipkg_meta", "", frame, native=True)
     if frame.f_code.co_name not in {"create_module", "exec_module"}:
         return None
     loader = frame.f_locals.get("self")
@@ -294,10 +294,10 @@ _native_askers: dict[tuple[str, ...], Asker | None] = {}
 
 def _first_that_asks(libraries: tuple[str, ...]) -> Asker | None:
     for library in libraries:
-        for realm in loaded():
-            if library.startswith(realm.prefix):
-                module = _native_module(library, realm.directories)
-                return Asker(realm, module, library, None, native=True)
+        realm = realm_of_file(library)
+        if realm is not MAIN:
+            module = _native_module(library, realm.directories)
+            return Asker(realm, module, library, None, native=True)
         if kind_of(library) is Kind.INSTALLED:
             module = _native_module(library, main_path())
             return Asker(None, module, library, None, native=True)
@@ -307,7 +307,8 @@ def _first_that_asks(libraries: tuple[str, ...]) -> Asker | None:
 def _has_greenlets() -> bool:
     # The storage and the tables themselves: to look by name would be to ask again.
     return dict.__contains__(sys.modules, "greenlet") or (
-        "greenlet" in CLAIMED and any("greenlet" in realm.modules for realm in (MAIN, *loaded()))
+        "greenlet" in CLAIMED
+        and any("greenlet" in realm.modules for realm in (MAIN, *providers("greenlet")))
     )
 
 

@@ -21,7 +21,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from omnipkg_meta.realm import loaded, main_path, normalize
+from omnipkg_meta.realm import main_path, normalize, providers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,7 +94,7 @@ def declares(file: str, name: str, *, importable: bool) -> bool:
     wanted = distribution.requires | {distribution.name}
     if not importable:
         return name in wanted
-    for realm in loaded():
+    for realm in providers(name):
         if not wanted.isdisjoint(map(normalize, realm.import_names.get(name, ()))):
             return True
     return not wanted.isdisjoint(owners_in_main(name, tuple(main_path())))

@@ -33,9 +33,9 @@ from omnipkg_meta.realm import (
     MAIN,
     Realm,
     bubbles_on_path,
-    loaded,
     main_path,
     path_of,
+    realm_of_file,
 )
 
 if TYPE_CHECKING:
@@ -86,10 +86,9 @@ class RealmFinder:
     def invalidate_caches(self) -> None:
         """Forget what is installed in main; called by ``importlib.invalidate_caches``."""
         answering.forget()
-        for realm in loaded():
-            for finder in meta_path.brought_by(realm):
-                if hasattr(finder, "invalidate_caches"):
-                    finder.invalidate_caches()
+        for finder in meta_path.all_brought():
+            if hasattr(finder, "invalidate_caches"):
+                finder.invalidate_caches()
 
 
 FINDER = RealmFinder()
@@ -170,6 +169,11 @@ def _keep_locations(spec: ModuleSpec) -> None:
 
 def _find_nothing(*_: object) -> None:
     """Leave a path as it is (``_NamespacePath._recalculate``)."""
+
+
+def _realm_of(place: str) -> Realm:
+    """Return the realm that a file or a directory belongs to."""
+    return realm_of_file(os.path.join(place, ""))
 
 
 def _within(file: str, realm: Realm) -> bool:
@@ -254,7 +258,7 @@ def _mains_part(
     """
     if path is None or not bubbles_on_path():
         return path
-    inside = [one for one in path if any(_within(one, realm) for realm in loaded())]
+    inside = [one for one in path if _realm_of(one) is not MAIN]
     if not inside or len(inside) == len(path) or asking.who(frame).home is not None:
         return path  # a package that lies in a bubble altogether is of somebody who meant it
     mains = [one for one in path if one not in inside]
@@ -300,7 +304,7 @@ def _beside_bubbles(
 
 def _in_a_bubble(spec: ModuleSpec) -> bool:
     files = _files_of(spec)
-    return any(_within(file, realm) for realm in loaded() for file in files)
+    return any(_realm_of(file) is not MAIN for file in files)
 
 
 def _in_scope_on_path(name: str, frame: FrameType | None) -> Realm | None:

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from omnipkg_meta import declared
-from omnipkg_meta.realm import CLAIMED, loaded
+from omnipkg_meta.realm import CLAIMED, MAIN, realm_of_file
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -75,7 +75,7 @@ def _classify(file: str) -> Kind:  # noqa: PLR0911  # one line a kind
         _SITE_DIRECTORIES, len(_STANDARD_LIBRARY)
     ):
         return Kind.METADATA if "metadata" in file and "importlib" in file else Kind.TRANSPARENT
-    is_bubbles = any(file.startswith(realm.prefix) for realm in loaded())
+    is_bubbles = realm_of_file(file) is not MAIN
     if file.endswith(BACKPORTS) and (is_bubbles or _is_installed(file)):
         return Kind.TRANSPARENT
     if is_bubbles:

@@ -12,12 +12,21 @@ from __future__ import annotations
 import os
 import re
 from importlib.machinery import EXTENSION_SUFFIXES, all_suffixes
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["SearchPath", "declares_namespace", "modules_in", "portions", "search_path"]
+__all__ = [
+    "SearchPath",
+    "declares_namespace",
+    "enclosing",
+    "modules_in",
+    "portions",
+    "search_path",
+]
+
+_T = TypeVar("_T")
 
 _SUFFIXES = tuple(all_suffixes())
 #: setuptools' own: its finder answers for ``distutils`` (``_distutils_hack.add_shim``).
@@ -147,4 +156,21 @@ def _init(folder: str) -> str | None:
         init = os.path.join(folder, f"__init__{suffix}")
         if os.path.isfile(init):
             return init
+    return None
+
+
+def enclosing(directories: Mapping[str, _T], file: str) -> _T | None:
+    """Return what is known of the innermost of these directories that a file lies in.
+
+    It takes as long with thousands of directories as with one.
+
+    Args:
+        directories: by their paths, each with a separator at the end.
+        file: the file, or a directory that is given with its separator.
+    """
+    end = len(file)
+    while (end := file.rfind(os.sep, 0, end)) > 0:
+        found = directories.get(file[: end + 1])
+        if found is not None:
+            return found
     return None

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "after_fork",
+    "all_brought",
     "any_brought",
     "brought_by",
     "home_of",
@@ -314,6 +315,11 @@ def brought_by(realm: Realm) -> list[Any]:
     """Return the finders that the code of a realm put on ``sys.meta_path``, for itself alone."""
     view = _views.get(realm)
     return [] if view is None else view.own()
+
+
+def all_brought() -> list[Any]:
+    """Return the finders that the code of all realms put there."""
+    return [finder for view in list(_views.values()) for finder in view.own()]
 
 
 def any_brought() -> bool:

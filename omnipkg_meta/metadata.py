@@ -18,9 +18,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import meta_path
-from omnipkg_meta.answering import decision
+from omnipkg_meta.answering import decision, reach
 from omnipkg_meta.asking import who
-from omnipkg_meta.realm import MAIN, Realm, loaded, main_path, normalize
+from omnipkg_meta.realm import MAIN, Realm, main_path, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,7 +80,7 @@ def _asks_each_anew(frame: FrameType | None) -> bool:
 def _answers(asker: Asker) -> dict[str, Realm]:
     """Return which realm answers for which distribution, those that main answers for left out."""
     answers = {}
-    for realm in loaded():
+    for realm in reach(asker):
         for name in realm.distributions:
             if name not in answers:
                 answers[name] = decision(name, asker, importable=False).realm

@@ -28,13 +28,14 @@ from omnipkg_meta.answering import (
     at_home,
     decide_aloud,
     decision,
+    reach,
     realm_for,
     settle,
     settle_at_home,
 )
 from omnipkg_meta.asking import IMPORT_NAME, Asker, who
 from omnipkg_meta.namespaces import portion
-from omnipkg_meta.realm import CLAIMED, MAIN, loaded
+from omnipkg_meta.realm import CLAIMED, MAIN
 from omnipkg_meta.resolution import Rule, in_scope
 from omnipkg_meta.storage import gone, is_claimed, leave_alone, spare, take
 from omnipkg_meta.views import Items, Keys, Values
@@ -314,7 +315,7 @@ def _claimed(asker: Asker) -> dict[str, Realm]:
     """Return the modules of claimed names that somebody sees, each with its realm."""
     answers: dict[str, Realm] = {}
     seen: dict[str, Realm] = {}
-    for realm in (MAIN, *loaded()):
+    for realm in reach(asker):
         for name in list(realm.modules):
             part = portion(name)
             answer = answers.get(part)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from omnipkg_meta import hooks, relink
 from omnipkg_meta.errors import NativeConflictError
+from omnipkg_meta.layout import enclosing
 from omnipkg_meta.realm import main_path
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ class _Public:
 
 
 _admitted: dict[tuple[Path, str], _Public] = {}
+# The same by what they are looked for by, so that it does not matter how many there are.
+_by_name: dict[str, list[_Public]] = {}
+_by_id: dict[str, list[_Public]] = {}
+_by_directory: dict[str, _Public] = {}
 # Re-entrant: a signal handler may enter a scope while its thread is in here.
 _lock = threading.RLock()
 
@@ -76,20 +81,14 @@ def check(realms: Iterable[Realm]) -> None:
         bubble = realm.files
         if bubble is not None and (bubble.path, bubble.created) not in _admitted:
             with _lock:
-                _admitted[bubble.path, bubble.created] = _admit(bubble)
+                if (bubble.path, bubble.created) not in _admitted:
+                    _note(_admit(bubble))
 
 
 def _admit(bubble: Bubble) -> _Public:
     public = _public(bubble)
     private = set(bubble.libraries.private.values()) if bubble.libraries is not None else set()
-    for other in _admitted.values():
-        if other.bubble.path == bubble.path:
-            continue  # it was made afresh
-        for name in sorted(public.files.keys() & other.files.keys()):
-            if name in public.needed | other.needed:
-                _compare(public, name, other.files[name], f"the bubble {other.bubble.path.name}")
-        if private and other.bubble.id == bubble.id:
-            _compare_copies(bubble, other.bubble, private)
+    _compare_with_admitted(public, private)
     _see_who_offers(bubble)
     asked = {name: file for name, file in public.files.items() if name in public.needed}
     if asked:
@@ -99,6 +98,28 @@ def _admit(bubble: Bubble) -> _Public:
         for name, file in _in_main(asked):
             _compare(public, name, file, "one that is installed in main")
     return public
+
+
+def _compare_with_admitted(public: _Public, private: set[str]) -> None:
+    bubble = public.bubble
+    for name in sorted(public.files):
+        for other in _by_name.get(name, ()):
+            if other.bubble.path == bubble.path:
+                continue  # it was made afresh
+            if name in public.needed or name in other.needed:
+                _compare(public, name, other.files[name], f"the bubble {other.bubble.path.name}")
+    for other in _by_id.get(bubble.id, ()) if private else ():
+        if other.bubble.path != bubble.path:
+            _compare_copies(bubble, other.bubble, private)
+
+
+def _note(public: _Public) -> None:
+    bubble = public.bubble
+    for name in public.files:
+        _by_name.setdefault(name, []).append(public)
+    _by_id.setdefault(bubble.id, []).append(public)
+    _by_directory[f"{bubble.path}{os.sep}"] = public
+    _admitted[bubble.path, bubble.created] = public
 
 
 def _public(bubble: Bubble) -> _Public:
@@ -231,7 +252,7 @@ def _in_the_process(new: Path) -> Iterator[tuple[str, Path]]:
 
 def _mapped(new: Path) -> list[Path]:
     """Return the files of the libraries in the process, but for those of bubbles."""
-    bubbles = tuple(f"{path}{os.sep}" for path in (new, *(path for path, _ in _admitted)))
+    own = f"{new}{os.sep}"
     try:
         text = _MAPS.read_text("utf-8", "surrogateescape")
     except OSError:
@@ -240,7 +261,9 @@ def _mapped(new: Path) -> list[Path]:
     return [
         Path(one)
         for one in sorted(mapped)
-        if ".so" in Path(one).name and not one.startswith(bubbles)
+        if ".so" in one.rpartition("/")[2]
+        and not one.startswith(own)
+        and enclosing(_by_directory, one) is None
     ]
 
 

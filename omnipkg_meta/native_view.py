@@ -37,11 +37,13 @@ from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import relink, storage, symbols
+from omnipkg_meta.activation import OVERLAYS
 from omnipkg_meta.answering import decision
 from omnipkg_meta.asking import Asker
 from omnipkg_meta.belonging import Entry
 from omnipkg_meta.modules import put
-from omnipkg_meta.realm import MAIN, Realm, loaded, main_path, realm_of_file
+from omnipkg_meta.realm import MAIN, Realm, main_path, realm_of_file
+from omnipkg_meta.resolution import reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +118,8 @@ class NativeModules(dict):  # type: ignore[type-arg]
 
     def _read_on(self) -> bool:
         """Add what is new in the tables; False where that is not all that has changed."""
-        if self._provided is not self._home.provided or len(self._sources) != len(loaded()) + 2:
+        owners = [source.owner for source in self._sources]
+        if self._provided is not self._home.provided or owners != [None, *self._reach()]:
             return False
         for source in self._sources:
             new = source.new()
@@ -133,7 +136,7 @@ class NativeModules(dict):  # type: ignore[type-arg]
         self._shown, self._provided = {}, self._home.provided
         self._sources = [
             _Source(sys.modules, None),
-            *(_Source(realm.modules, realm) for realm in (MAIN, *loaded())),
+            *(_Source(realm.modules, realm) for realm in self._reach()),
         ]
         for source in self._sources:
             for name in source.new() or ():
@@ -141,6 +144,14 @@ class NativeModules(dict):  # type: ignore[type-arg]
                     self._show(name, dict.get(source.table, name))
         for name in before.keys() - self._shown.keys():
             dict.pop(self, name, None)
+
+    def _reach(self) -> dict[Realm, None]:
+        """Return the realms whose modules may be seen here.
+
+        No scope is asked: what scopes adopt for the home is among them anyway.
+        """
+        home = self._home
+        return {MAIN: None} if home is MAIN else reach(home, (), None, OVERLAYS[0])
 
     def _admits(self, name: Any, owner: Realm | None) -> bool:
         if not storage.is_claimed(name):

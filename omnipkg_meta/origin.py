@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import native_stack
 from omnipkg_meta.errors import OriginError
-from omnipkg_meta.realm import CLAIMED, MAIN, Realm, loaded
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm, providers, realm_of_file
 from omnipkg_meta.scope import Scope, use
 from omnipkg_meta.sources import main
 
@@ -102,7 +102,8 @@ def _of_namespace(namespace: dict[str, Any]) -> Realm | None:
 
 
 def _of_file(file: str) -> Realm | None:
-    return next((realm for realm in loaded() if file.startswith(realm.prefix)), None)
+    realm = realm_of_file(file)
+    return None if realm is MAIN else realm
 
 
 def _of_class(cls: type) -> Realm | None:
@@ -137,7 +138,7 @@ def _of_name(obj: object) -> Realm | None:
 
 def _holders(name: str) -> Iterator[tuple[Realm, ModuleType]]:
     """Yield the realms that have loaded a module, main among them, from the tables themselves."""
-    for realm in (*loaded(), MAIN):
+    for realm in (*providers(name.partition(".")[0]), MAIN):
         module = realm.modules.get(name)
         if module is None and realm is MAIN and dict.__contains__(sys.modules, name):
             module = dict.__getitem__(sys.modules, name)

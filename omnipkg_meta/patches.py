@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta.errors import StandardLibraryPatchWarning
 from omnipkg_meta.kinds import STAND_INS, Kind, kind_of
-from omnipkg_meta.realm import CLAIMED, Realm, loaded
+from omnipkg_meta.realm import CLAIMED, Realm, providers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -146,7 +146,7 @@ def _home(value: object) -> Realm | None:
     module = value.__module__
     if str(module).partition(".")[0] not in CLAIMED:
         return None
-    for realm in loaded():
+    for realm in providers(str(module).partition(".")[0]):
         defined_in = realm.modules.get(str(module))
         if defined_in is not None and defined_in.__dict__.get(value.__name__) is value:
             return realm

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta.errors import PathFileWarning, SharedModuleWarning
-from omnipkg_meta.layout import SearchPath, modules_in, portions, search_path
+from omnipkg_meta.layout import SearchPath, enclosing, modules_in, portions, search_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,6 +42,7 @@ __all__ = [
     "main_path",
     "normalize",
     "path_of",
+    "providers",
     "realm_of",
     "realm_of_file",
     "side_of",
@@ -103,6 +104,7 @@ class Realm:
         portions: the full names of its namespace packages, each with what it holds there.
         distributions: the distributions it holds, normalized name to version.
         outer: the realm that is asked next, before main; None where main is next.
+        adopters: the realms whose ``outer`` it is.
         adopts: whether its code is main's, loaded anew on top of ``outer``, which is a bubble's.
         modules: its table of modules, full name to module.
         startup: lines of code that install finders, to be executed before those are asked.
@@ -110,6 +112,7 @@ class Realm:
 
     __slots__ = (
         "_elsewhere",
+        "adopters",
         "adopts",
         "bubble",
         "directories",
@@ -155,6 +158,7 @@ class Realm:
         self.portions = portions(self.directories, self.provided - shared.names)
         self.distributions = distributions
         self.outer = outer
+        self.adopters: tuple[Realm, ...] = ()
         self.adopts = adopts
         self.modules: dict[str, ModuleType] = {}
         self.startup: list[str] = []
@@ -177,6 +181,12 @@ class Realm:
         while realm is not None:
             yield realm
             realm = realm.outer
+
+    def reach(self) -> Iterator[Realm]:
+        """Yield the realms that may serve a name here: these, and those they hand over to."""
+        for realm in self.chain():
+            yield realm
+            yield from list(realm._elsewhere.values())
 
     def provider(self, top: str) -> Realm | None:
         """Return the realm that serves a top-level import name here; None where none does.
@@ -215,6 +225,11 @@ class Realm:
 MAIN = Realm(bubble=None, directories=(), import_names={}, distributions={})
 
 _realms: dict[Any, Realm] = {}
+# The same, so that nothing that is asked often takes longer the more of them there are: by the
+# directories of their files, with a separator at the end, and by the top-level names that each
+# provides.
+_of_directory: dict[str, Realm] = {}
+_of_name: dict[str, tuple[Realm, ...]] = {}
 # Re-entrant: a signal handler may enter a scope while its thread is in here.
 _lock = threading.RLock()
 
@@ -251,23 +266,23 @@ def _sorted_path() -> _SearchPath:
     known = _search_path
     # Mostly the very same strings: a few nanoseconds each.
     if entries != known.entries or len(_realms) != known.realms:
-        _search_path = known = _sort_path([*entries], loaded())
+        _search_path = known = _sort_path([*entries], len(_realms))
     return known
 
 
-def _sort_path(entries: list[object], realms: list[Realm]) -> _SearchPath:
+def _sort_path(entries: list[object], realms: int) -> _SearchPath:
     mains: list[str] = []
     inside: dict[Realm, tuple[list[str], list[str]]] = {}
     for entry in reversed(entries):
         if not isinstance(entry, str):
             continue
         whole = os.path.join(entry, "")
-        realm = next((realm for realm in realms if whole.startswith(realm.prefix)), None)
-        if realm is None:
+        realm = realm_of_file(whole)
+        if realm is MAIN:
             mains.insert(0, entry)
         else:
             inside.setdefault(realm, ([], []))[not mains].insert(0, entry)
-    return _SearchPath(entries, len(realms), mains, inside)
+    return _SearchPath(entries, realms, mains, inside)
 
 
 def main_path() -> list[str]:
@@ -299,11 +314,33 @@ def loaded() -> list[Realm]:
 
 
 def realm_of_file(file: str) -> Realm:
-    """Return the realm that a file belongs to."""
-    for realm in loaded():
-        if file.startswith(realm.prefix):
-            return realm
-    return MAIN
+    """Return the realm that a file belongs to, or a directory that is given with its separator.
+
+    The innermost one, where the directory of one lies in that of another.
+    """
+    return enclosing(_of_directory, file) or MAIN
+
+
+def providers(top: str) -> tuple[Realm, ...]:
+    """Return the realms, without main, that provide a top-level import name of their own."""
+    return _of_name.get(top, ())
+
+
+def provides(realm: Realm, names: Iterable[str]) -> None:
+    """Note that a realm provides top-level import names of its own; under the lock of claims."""
+    for top in names:
+        if realm not in (known := _of_name.get(top, ())):
+            _of_name[top] = (*known, realm)
+
+
+def _enter(key: Any, realm: Realm) -> None:
+    """Add a realm to those of this process."""
+    for directory in realm.prefix:
+        _of_directory[directory] = realm
+    provides(realm, realm.import_names)
+    if realm.outer is not None:
+        realm.outer.adopters += (realm,)
+    _realms[key] = realm  # last: whoever finds it finds all of it
 
 
 def side_of(entry: object) -> Realm:
@@ -361,7 +398,7 @@ def realm_of(
             realm.startup = found.startup
             for top in (realm.provided - shared.names) & ONE_PER_PROCESS:
                 _share(top, realm)
-            _realms[key] = realm
+            _enter(key, realm)
         return _realms[key]
 
 
@@ -412,7 +449,7 @@ def adopting(
         copied = {} if files is None else _import_names(files, found)
         with _lock:
             if key not in _realms:
-                _realms[key] = Realm(
+                realm = Realm(
                     bubble=outer.bubble,
                     directories=found.directories,
                     import_names={
@@ -426,7 +463,12 @@ def adopting(
                     hermetic=outer.hermetic,
                     in_place=names.keys() - copied.keys(),
                 )
+                _enter(key, realm)
     return _realms[key]
+
+
+#: Whose copy of a module that must be one per process serves all realms.
+_serving: dict[str, Realm] = {}
 
 
 def _share(top: str, new: Realm) -> None:
@@ -434,28 +476,31 @@ def _share(top: str, new: Realm) -> None:
 
     The newest, as long as none is loaded; then the one that is.
     """
-    holders = [
-        realm
-        for realm in _realms.values()
-        if top in realm.provided and not realm.adopts and top not in realm.shared.names
-    ]
-    holders.append(new)
-    owners = (owner for realm in holders for owner in realm.import_names[top])
-    name = next(iter(owners), normalize(top))
-    versions = {realm: realm.distributions.get(name, "0") for realm in holders}
-    if (in_main := _version_in_main(name)) is not None:
+    name = next(iter(new.import_names[top]), normalize(top))
+    before = _serving.get(top)
+    versions = {new: new.distributions.get(name, "0")}
+    if before is not None and before is not MAIN:
+        versions[before] = before.distributions.get(name, "0")
+    elif (in_main := _version_in_main(name)) is not None:
         versions[MAIN] = in_main
     best = max(versions, key=lambda realm: (_release(versions[realm]), realm is MAIN))
     # The storage itself is asked: the view would depend on who asks.
     if top in MAIN.modules or dict.__contains__(sys.modules, top):
         best = MAIN
-    best = next((realm for realm in holders if top in realm.modules), best)
+    elif before is not None and top in before.modules:
+        best = before
+    _serving[top] = best
+    holders = [new]
+    if best is not before:
+        others = (realm for realm in providers(top) if not realm.adopts)
+        holders += [realm for realm in others if top not in realm.shared.names]
     for realm in holders:
         realm._elsewhere[top] = best
-        if best in versions and _release(versions[best]) < _release(versions[realm]):
+        mine = realm.distributions.get(name, "0")
+        if best in versions and _release(versions[best]) < _release(mine):
             warnings.warn(
                 f"{top} {versions[best]} is loaded already, and there can be one per process: it "
-                f"serves {realm.bubble!r} too, which was made with {versions[realm]}. "
+                f"serves {realm.bubble!r} too, which was made with {mine}. "
                 "Enter the scope with the newest one first.",
                 SharedModuleWarning,
                 stacklevel=2,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.activation import Activation
 
-__all__ = ["Decision", "Rule", "candidates", "decide", "in_scope"]
+__all__ = ["Decision", "Rule", "candidates", "decide", "in_scope", "reach"]
 
 
 class Rule(enum.Enum):
@@ -127,6 +127,30 @@ def candidates(
     for realm in overlays:
         yield realm, rule
     yield MAIN, rule
+
+
+def reach(
+    home: Realm | None,
+    pins: Sequence[Realm],
+    activation: Activation | None,
+    overlays: Sequence[Realm],
+) -> dict[Realm, None]:
+    """Return the realms that may answer an asker, whatever is asked for, in no order.
+
+    Those that :func:`candidates` yields for one name or another, and those that these hand
+    over to.  The arguments are those of :func:`decide`.
+    """
+    asked = [*pins, *overlays]
+    if home is not None:
+        asked += [home, *home.adopters]
+    else:
+        while activation is not None:
+            asked += activation.realms
+            activation = activation.parent
+    found = {MAIN: None}
+    for realm in asked:
+        found.update(dict.fromkeys(realm.reach()))
+    return found
 
 
 def _adopting(home: Realm, activation: Activation | None) -> Iterator[Realm]:

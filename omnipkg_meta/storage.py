@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from omnipkg_meta import answering
 from omnipkg_meta.asking import who
 from omnipkg_meta.belonging import Entry, belongs, everybodys, may_be_taken
-from omnipkg_meta.realm import CLAIMED, HERMETIC, MAIN, loaded, realm_of_file
+from omnipkg_meta.realm import CLAIMED, HERMETIC, MAIN, provides, realm_of_file
 from omnipkg_meta.retype import check_live, prove, set_type, subscript_in_c
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ def provide(realm: Realm, top: str) -> None:
                 if name.partition(".")[0] == top and not Entry.of(module).made_up:
                     realm.modules.setdefault(name, module)
             realm.provided |= {top}
+            provides(realm, (top,))
             answering.forget()
 
 
@@ -188,12 +189,16 @@ def take(name: object, module: object, frame: FrameType | None) -> None:
         _found.pop(name, None)
     if (
         isinstance(name, str)
-        and (entry.made_up or any(belongs(name, entry, realm.prefix) for realm in loaded()))
+        and (entry.made_up or _in_a_bubble(name, entry.file))
         and _everybodys(name) is not module
     ):
         take_for(who(frame).home, name, module)
     else:
         claim_new(name)
+
+
+def _in_a_bubble(name: str, file: str | None) -> bool:
+    return file is not None and may_be_taken(name) and realm_of_file(file) is not MAIN
 
 
 def take_for(home: Realm | None, name: object, module: object) -> None:
