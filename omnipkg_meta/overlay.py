@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
 __all__ = ["Handle", "activate"]
@@ -36,6 +37,11 @@ class Handle:
     def __repr__(self) -> str:
         bubbles = ", ".join(repr(realm.bubble) for realm in self._realms)
         return f"<active for the whole process: {bubbles}>"
+
+    @property
+    def bubbles(self) -> tuple[Bubble, ...]:
+        """The bubbles that are active; none where main serves what was asked, nor after the end."""
+        return tuple(realm.bubble for realm in self._realms if realm.bubble is not None)
 
     def __enter__(self) -> Handle:
         return self
