@@ -202,15 +202,6 @@ def adopted(realm: Realm, names: Sequence[str]) -> Adopted:
     return Adopted({top: tuple(sorted(tops[top])) for top in sorted(tops)}, distributions)
 
 
-def _requirements(one: Installed) -> list[Asked]:
-    """Return what a distribution of main requires, without its extras."""
-
-    def find(name: str) -> Found | None:
-        return Found(one.version, one.requires) if name == one.name else None
-
-    return [wanted for _, wanted in demands([(one.name, "")], find)]
-
-
 def _say_what_stays(distributions: Mapping[str, Installed], realm: Realm) -> None:
     """Warn of what the adopted require of main, where that goes on with what the bubble is for.
 
@@ -222,7 +213,7 @@ def _say_what_stays(distributions: Mapping[str, Installed], realm: Realm) -> Non
     seen = set(distributions)
     while pending:
         one = pending.pop()
-        for wanted in _requirements(one):
+        for wanted in installed.requirements(one):
             if wanted.name in seen or wanted.name in realm.distributions:
                 continue
             seen.add(wanted.name)
@@ -230,7 +221,7 @@ def _say_what_stays(distributions: Mapping[str, Installed], realm: Realm) -> Non
             if mains is None:
                 continue
             pending.append(mains)
-            bound = sorted(roots & {needed.name for needed in _requirements(mains)})
+            bound = sorted(roots & {needed.name for needed in installed.requirements(mains)})
             if bound:
                 warnings.warn(
                     f"Main's {mains.name}, which {one.name} requires, goes on with main's "
@@ -251,7 +242,7 @@ def _check_requirements(one: Installed, realm: Realm, adopted: Collection[str]) 
     conflicts = [
         f"main's {one.name} {one.version} requires {wanted.canonical}, "
         f"and the bubble has {wanted.name} {held[wanted.name]}"
-        for wanted in _requirements(one)
+        for wanted in installed.requirements(one)
         if wanted.name in held
         and wanted.name not in adopted
         and not wanted.allows(held[wanted.name])

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from omnipkg_meta import declared
 from omnipkg_meta.realm import main_path, normalize
+from omnipkg_meta.requirements import Found, demands
 from omnipkg_meta.store import record
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, PackageMetadata
 
-__all__ = ["Installed", "find", "owners"]
+    from omnipkg_meta.requirements import Asked
+
+__all__ = ["Installed", "find", "owners", "requirements"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,15 @@ def owners(top: str) -> list[Installed]:
     """Return the distributions of main that provide a top-level import name."""
     names = sorted(declared.owners_in_main(top, tuple(main_path())))
     return [one for one in map(find, names) if one is not None]
+
+
+def requirements(one: Installed) -> list[Asked]:
+    """Return what a distribution of main requires, without its extras."""
+
+    def known(name: str) -> Found | None:
+        return Found(one.version, one.requires) if name == one.name else None
+
+    return [wanted for _, wanted in demands([(one.name, "")], known)]
 
 
 def _read(name: str, found: Distribution, information: Path) -> Installed:

@@ -15,12 +15,12 @@ from omnipkg_meta.terms import Terms
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
-__all__ = ["Main", "Source", "check", "claim", "main", "realms_for"]
+__all__ = ["Main", "Source", "adopt_also", "check", "claim", "main", "realms_for"]
 
 _NO_TERMS = Terms()
 
@@ -49,6 +49,21 @@ def claim(realm: Realm) -> None:
     if realm.hermetic:
         storage.claim_all(realm)
     answering.forget()
+
+
+def adopt_also(realm: Realm, names: Iterable[str]) -> None:
+    """Have a realm that adopts load more of the user's own modules anew.
+
+    Args:
+        realm: the realm.
+        names: top-level import names; those that it, or its bubble, provides stay what they are.
+    """
+    new = frozenset(name for name in names if realm.provider(name) is None)
+    if new:
+        realm.import_names = {**realm.import_names, **dict.fromkeys(new, ())}
+        realm.in_place |= new
+        realm.provided |= new
+        claim(realm)
 
 
 def realms_for(

@@ -43,11 +43,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="lay a bubble over main for the whole run; several requirements make one bubble",
     )
     group.addoption(
+        "--bubbles",
+        action="append",
+        default=[],
+        metavar="REQ",
+        help="run every test on this version too, in the same process: give it once for each "
+        "version; 'REQ + REQ' is one bubble of several requirements",
+    )
+    group.addoption(
+        "--bubble-adopt",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --bubbles: an installed package that is loaded anew for each version; "
+        "what lies below the root of the run is anyway",
+    )
+    group.addoption(
         "--bubble-install",
         action="store_true",
         help="make the bubbles that are missing; nothing is installed otherwise",
     )
     parser.addini("bubble", "requirements, as --bubble takes them", type="linelist", default=[])
+    parser.addini("bubbles", "versions, as --bubbles takes them", type="linelist", default=[])
+    parser.addini("bubble_adopt", "names, as --bubble-adopt takes them", type="args", default=[])
     parser.addini("bubble_install", "as --bubble-install", type="bool", default=False)
 
 
@@ -95,6 +113,24 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         with usage_errors():
             handle = omnipkg_meta.activate(*requirements, install=installing(early_config))
         early_config.stash[_HANDLE] = handle
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """See to it that every test runs on each of the versions of ``--bubbles``."""
+    config = session.config
+    versions = config.option.bubbles or config.getini("bubbles")
+    if not versions:
+        return
+    if _HANDLE in config.stash:
+        raise pytest.UsageError("--bubble and --bubbles contradict each other: give one of them")
+    from omnipkg_meta.integrations.pytest_matrix import Matrix
+
+    with usage_errors():
+        matrix = Matrix(
+            config, versions, [*config.getini("bubble_adopt"), *config.option.bubble_adopt]
+        )
+    config.pluginmanager.register(matrix, "omnipkg_meta_matrix")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -204,6 +240,7 @@ def _text(mark: pytest.Mark) -> str:
     return f"@pytest.mark.{mark.name}({', '.join(words)})"
 
 
+@pytest.hookimpl(trylast=True)  # after other parameters, so that the version stands last
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test for each bubble of a ``bubbles`` mark."""
     if any(mark.name in _MARKS for mark in metafunc.definition.iter_markers()):
@@ -240,6 +277,12 @@ class _InScopes:
         from omnipkg_meta.errors import OmnipkgMetaError
 
         asked = _asked(item)
+        if asked and SCOPE in item.stash:
+            pytest.fail(
+                f"{_text(asked[0].mark)} contradicts --bubbles, which says what all tests run on: "
+                "leave such tests out with -m 'not bubble and not bubbles'",
+                pytrace=False,
+            )
         trouble = None
         try:
             scope = item.stash.get(SCOPE, None)

@@ -1,7 +1,4 @@
-"""Tests that run in bubbles: the marks, the fixture, and ``--bubble``.
-
-Hooks are process-wide, so each run of pytest here is a process of its own.
-"""
+"""Tests that run in bubbles: the marks, the fixture, and ``--bubble``."""
 
 from __future__ import annotations
 
@@ -12,54 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.worlds import world_fixture  # noqa: F401  # a fixture
+from tests.integrations.suites import suite_fixture, world_fixture  # noqa: F401  # fixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tests.worlds import World
-
-
-class Suite:
-    """A directory with tests, and a package that main has in version 0.5, bubbles in 1.0 and 2.0.
-
-    Attributes:
-        name: the package.
-    """
-
-    def __init__(
-        self, pytester: pytest.Pytester, world: World, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        self.pytester = pytester
-        self.world = world
-        self.name = world.name()
-        world.versions(self.name, "1.0", "2.0", main="0.5")
-        monkeypatch.setenv("PYTHONPATH", world.environment["PYTHONPATH"])
-        monkeypatch.setenv("PYTEST_ADDOPTS", "--strict-markers -W error")
-        monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-
-    def write(self, text: str, name: str = "test_it") -> None:
-        """Write a file in which PKG stands for the package."""
-        path = self.pytester.path / f"{name}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("PKG", self.name))
-
-    def ini(self, *lines: str) -> None:
-        text = "\n".join(("[pytest]", *lines))
-        (self.pytester.path / "pytest.ini").write_text(text.replace("PKG", self.name))
-
-    def run(
-        self, *arguments: str, without: Sequence[str] = ("asyncio", "anyio")
-    ) -> pytest.RunResult:
-        """Run pytest in a process of its own, without some of the plugins that are there."""
-        words = [word.replace("PKG", self.name) for word in arguments]
-        words += [word for plugin in without for word in ("-p", f"no:{plugin}")]
-        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *words)
-
-
-@pytest.fixture
-def suite(pytester: pytest.Pytester, world: World, monkeypatch: pytest.MonkeyPatch) -> Suite:
-    return Suite(pytester, world, monkeypatch)
+    from tests.integrations.suites import Suite
 
 
 def test_a_marked_test_runs_in_the_scope_with_its_function_fixtures(suite: Suite) -> None:
@@ -130,7 +83,7 @@ def test_matrix():
     names = [line.split("::")[1].split(" ")[0] for line in done.outlines if " PASSED" in line]
     name = suite.name
     assert {n for n in names if "letters" in n} == {
-        f"test_letters[{name}=={version}-{letter}]" for letter in "ab" for version in ("1.*", "2.*")
+        f"test_letters[{letter}-{name}=={version}]" for letter in "ab" for version in ("1.*", "2.*")
     }
     for line in (f"{x} {v}" for x in "ab" for v in ("1.0", "2.0")):
         assert line in done.outlines
@@ -433,7 +386,7 @@ async def test_not_marked():
     assert await version() == "0.5"
 """
     )
-    suite.run(without=["anyio"]).assert_outcomes(passed=3)
+    suite.run(without=["anyio", "cacheprovider"]).assert_outcomes(passed=3)
 
 
 def test_coroutines_run_in_the_scope_with_anyio(suite: Suite) -> None:
@@ -469,7 +422,7 @@ async def test_not_marked():
     assert await version() == "0.5"
 """
     )
-    suite.run(without=["asyncio"]).assert_outcomes(passed=3)
+    suite.run(without=["asyncio", "cacheprovider"]).assert_outcomes(passed=3)
 
 
 def test_a_run_without_bubbles_is_left_alone(suite: Suite) -> None:
