@@ -142,6 +142,13 @@ def speed(session: nox.Session) -> None:
 
 
 @nox.session
+def matrix(session: nox.Session) -> None:
+    """Time the tests of one library on several versions: in one process, and by nox."""
+    session.install("uv", "nox")
+    session.run("python", "benchmarks/matrix.py", *session.posargs)
+
+
+@nox.session
 def compat(session: nox.Session) -> None:
     """Put two versions of each package that people use into one process.
 
