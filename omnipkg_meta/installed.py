@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from omnipkg_meta import declared
 from omnipkg_meta.realm import main_path, normalize
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.requirements import Asked
 
-__all__ = ["Installed", "find", "owners", "requirements"]
+__all__ = ["Installed", "find", "in_place", "owners", "requirements"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,23 @@ def owners(top: str) -> list[Installed]:
     return [one for one in map(find, names) if one is not None]
 
 
+def in_place(root: Path) -> list[Installed]:
+    """Return the distributions of main whose code is a working directory, at *root* or below."""
+    from importlib.metadata import DistributionFinder, MetadataPathFinder
+
+    found = MetadataPathFinder.find_distributions(DistributionFinder.Context(path=main_path()))
+    directories = {
+        str(one.metadata["Name"]): _working_directory(one.read_text("direct_url.json"))
+        for one in found
+    }
+    names = [
+        name
+        for name, directory in directories.items()
+        if directory and directory.is_relative_to(root)
+    ]
+    return [one for one in map(find, names) if one is not None]
+
+
 def requirements(one: Installed) -> list[Asked]:
     """Return what a distribution of main requires, without its extras."""
 
@@ -90,7 +109,6 @@ def _read(name: str, found: Distribution, information: Path) -> Installed:
     files = tuple(one for one in lines if not one.startswith(("/", "..")))
     names = set(record.import_names({name: files}))
     names.update((found.read_text("top_level.txt") or "").split())
-    editable = _is_editable(found.read_text("direct_url.json"))
     return Installed(
         name=name,
         version=found.version,
@@ -100,12 +118,16 @@ def _read(name: str, found: Distribution, information: Path) -> Installed:
         site=information.parent,
         information=information,
         files=files,
-        editable=editable,
+        editable=_working_directory(found.read_text("direct_url.json")) is not None,
     )
 
 
-def _is_editable(text: str | None) -> bool:
+def _working_directory(text: str | None) -> Path | None:
+    """Return the directory of code that is edited in place, as ``direct_url.json`` has it."""
     try:
-        return bool(json.loads(text or "{}").get("dir_info", {}).get("editable"))
-    except (ValueError, AttributeError):
-        return False  # a direct_url.json that is not of PEP 610's form says nothing
+        told = json.loads(text or "{}")
+        if told.get("dir_info", {}).get("editable"):
+            return Path(url2pathname(urlsplit(told["url"]).path))
+    except (ValueError, AttributeError, KeyError, TypeError):
+        pass  # a direct_url.json that is not of PEP 610's form says nothing
+    return None

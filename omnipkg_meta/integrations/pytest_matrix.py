@@ -20,6 +20,7 @@ import inspect
 import os
 import sys
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ class Version:
         self._realm = MAIN
         if self.scope.bubbles:  # else main has that version, and its modules serve
             (bubble,) = self.scope.bubbles
-            own = _importable(root) - bubble.import_names.keys()
+            own = (_importable(root) | _in_place(root)) - bubble.import_names.keys()
             names = sorted({*own, *adopt, "conftest"})
             share = [one for one in _RUNNER if one in bubble.distributions]
             self.scope = use(bubble, share=share, adopt=names)
@@ -143,6 +144,16 @@ def _importable(root: Path, file: Path | None = None) -> set[str]:
             found |= {one.stem for one in folder.glob("*.py")}
             found |= {one.parent.name for one in folder.glob("*/__init__.py")}
     return {one for one in found if one.isidentifier() and not _is_foreign(one)}
+
+
+@lru_cache
+def _in_place(root: Path) -> frozenset[str]:
+    """Return what distributions provide that are installed in place and lie below the root.
+
+    Some installers put a finder of their own in the place of a directory on ``sys.path``.
+    """
+    names = (name for one in installed.in_place(root) for name in one.import_names)
+    return frozenset(filter(str.isidentifier, names))
 
 
 def _is_foreign(name: str) -> bool:

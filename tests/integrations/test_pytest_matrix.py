@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -205,6 +206,43 @@ def test_it(bubble):
     suite.run(f"--bubble-adopt={library}", *BOTH).assert_outcomes(passed=2)
     suite.ini(f"bubble_adopt = {library}")
     suite.run(*BOTH).assert_outcomes(passed=2)
+
+
+def test_a_library_that_a_finder_of_its_own_finds_in_place_is_loaded_anew(suite: Suite) -> None:
+    library = suite.world.name("library")
+    checkout = suite.pytester.path / "lib"
+    suite.write("import PKG as used\n", f"lib/{library}/__init__")
+    wheel = suite.world.wheel(library, "0.1", {"top_level.txt": ""}, requires=[f"{suite.name}>=3"])
+    suite.world.install(wheel)
+    info = suite.world.main / f"{library}-0.1.dist-info"
+    (info / "direct_url.json").write_text(
+        json.dumps({"url": checkout.as_uri(), "dir_info": {"editable": True}})
+    )
+    (info / "top_level.txt").write_text(f"{library}\n")
+    suite.world.module(
+        "editable_finder",
+        f"""
+        import sys
+        from importlib.machinery import PathFinder
+
+        class Finder:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                if name.partition(".")[0] == "{library}":
+                    return PathFinder.find_spec(name, path if "." in name else [r"{checkout}"])
+
+        sys.meta_path.append(Finder)
+        """,
+    )
+    suite.write(
+        f"""
+import {library}
+def test_it(bubble):
+    assert {library}.used.__version__ == bubble.distributions["PKG"]
+""",
+        "tests/test_it",
+    )
+    suite.run("-p", "editable_finder", *BOTH).assert_outcomes(passed=2)
 
 
 def test_methods_of_unittest_run_on_all_versions(suite: Suite) -> None:
