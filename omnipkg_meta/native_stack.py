@@ -215,10 +215,10 @@ class NativeStack:
                 runs += 1
                 frame = back
         elif _HAS_ENTRY_FLAG:
-            flags, header = self._bytes, object.__basicsize__
-            entry = _ENTRY_FLAG * word_size + 4
+            flags, entry = self._bytes, _ENTRY_FLAG * word_size + 4
+            place = object.__basicsize__ // word_size + 1  # objects are aligned to words
             while frame is not outer and (back := frame.f_back) is not None:
-                runs += flags[words[(id(frame) + header) // word_size + 1] + entry]
+                runs += flags[words[id(frame) // word_size + place] + entry]
                 frame = back
         else:
             inner = self._interpreter_frame(frame)
