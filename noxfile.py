@@ -142,6 +142,13 @@ def speed(session: nox.Session) -> None:
 
 
 @nox.session
+def instructions(session: nox.Session) -> None:
+    """Count the instructions of the hot paths, and compare with what they took before."""
+    session.install("-e", ".[all]", "pyperf")
+    session.run("python", "-m", "benchmarks.instructions", *session.posargs)
+
+
+@nox.session
 def matrix(session: nox.Session) -> None:
     """Time the tests of one library on several versions: in one process, and by nox."""
     session.install("uv", "nox")

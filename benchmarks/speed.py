@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 
 #: What runs before the timed statement, by the name of the set-up.
-_SETUPS = {
+SETUPS = {
     "plain": "import sys, rich, json; check = lambda: rich.__file__",
     "hooked": (
         "import sys, rich, json, omnipkg_meta as om\n"
@@ -37,33 +37,33 @@ _SETUPS = {
         "assert inside.__file__ != main and '13.5.3' in inside.__file__\n"
     ),
 }
-_SETUPS["inside"] = (
-    _SETUPS["hooked"] + "scope.__enter__()\nimport rich\nassert '13.5.3' in rich.__file__\n"
+SETUPS["inside"] = (
+    SETUPS["hooked"] + "scope.__enter__()\nimport rich\nassert '13.5.3' in rich.__file__\n"
 )
-_SETUPS["home"] = _SETUPS["hooked"] + (
+SETUPS["home"] = SETUPS["hooked"] + (
     "exec('def ask():\\n    import rich\\n    return rich', inside.__dict__)\n"
     "ask = inside.__dict__['ask']\nassert '13.5.3' in ask().__file__\n"
 )
-_SETUPS["plain-home"] = _SETUPS["plain"] + "\ndef ask():\n    import rich\n    return rich\n"
-_SETUPS["bound"] = _SETUPS["hooked"] + (
+SETUPS["plain-home"] = SETUPS["plain"] + "\ndef ask():\n    import rich\n    return rich\n"
+SETUPS["bound"] = SETUPS["hooked"] + (
     "\ndef function(): return 1\nbound = om.bind(function, 'rich==13.5.3')\nassert bound() == 1\n"
 )
-_SETUPS["inside-ask"] = _SETUPS["inside"] + (
+SETUPS["inside-ask"] = SETUPS["inside"] + (
     "def ask():\n    import rich\n    return rich\nassert '13.5.3' in ask().__file__\n"
 )
-_SETUPS["pinned"] = _SETUPS["inside"] + (
+SETUPS["pinned"] = SETUPS["inside"] + (
     "from pinning import ask\nassert '13.4.2' in ask().__file__ and '13.5.3' in rich.__file__\n"
 )
-_SETUPS["declared"] = _SETUPS["inside"] + (
+SETUPS["declared"] = SETUPS["inside"] + (
     "from declaring import ask\nassert ask().__file__ == main and '13.5.3' in rich.__file__\n"
 )
-_SETUPS["marked"] = _SETUPS["hooked"] + (
+SETUPS["marked"] = SETUPS["hooked"] + (
     "from omnipkg_meta import marks\n"
     "with marks.loading(inside.__realm__):\n"
     "    exec('import sys; sys._mark = 1', inside.__dict__)\n"
     "assert '_mark' not in vars(sys) and not hasattr(sys, '_mark')\n"
 )
-_SETUPS["context"] = (
+SETUPS["context"] = (
     "from contextvars import ContextVar\nvariable = ContextVar('v', default=None)\n"
     "class Scope:\n"
     "    def __enter__(self): variable.set(self)\n"
@@ -90,7 +90,7 @@ class Measure(NamedTuple):
     limit: float | None
 
 
-_MEASURES = (
+MEASURES = (
     Measure(
         "cached import of an unclaimed name, hooks in",
         "hooked",
@@ -210,8 +210,8 @@ pyperf.Runner().bench_time_func("statement", run, inner_loops=10)
 """
 
 #: A fresh interpreter: how long one import statement takes, and what it found.
-_FIRST_PLAIN = "import time; t = time.perf_counter(); import {module}; t = time.perf_counter() - t"
-_FIRST_BUBBLE = (
+FIRST_PLAIN = "import time; t = time.perf_counter(); import {module}; t = time.perf_counter() - t"
+FIRST_BUBBLE = (
     "import time, omnipkg_meta as om; scope = om.use({requirement!r}); scope.__enter__()\n"
     "t = time.perf_counter(); import {module}; t = time.perf_counter() - t"
 )
@@ -245,8 +245,8 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(Path(directory), quick=arguments.quick)
-        rows = [bench.small(measure) for measure in _MEASURES]
-        rows += [bench.first_import(*case) for case in _first_imports()]
+        rows = [bench.small(measure) for measure in MEASURES]
+        rows += [bench.first_import(*case) for case in first_imports()]
         rows.append(bench.library())
     table = _table(rows)
     print(table)
@@ -260,7 +260,8 @@ def main() -> int:
     return 1 if over and not arguments.quick else 0
 
 
-def _first_imports() -> tuple[tuple[str, str], ...]:
+def first_imports() -> tuple[tuple[str, str], ...]:
+    """Return the modules whose first import is measured, each with its requirement."""
     pandas = "pandas==2.1.4" if sys.version_info < (3, 13) else "pandas<3"
     return (("rich.console", "rich==13.5.3"), ("pandas", pandas))
 
@@ -271,20 +272,21 @@ class Bench:
     def __init__(self, directory: Path, *, quick: bool) -> None:
         self._directory = directory
         self._quick = quick
-        self._variables = {
+        self.variables = {
             **os.environ,
             "OMNIPKG_META_STORE": str(directory / "store"),
             "PYTHONDONTWRITEBYTECODE": "",
         }
-        self._variables.pop("PYTHONPATH", None)
-        self._main = self._environment("main", "rich==13.7.1", "pyperf", str(ROOT))
+        self.variables.pop("PYTHONPATH", None)
+        self.main = self.environment("main", "rich==13.7.1", "pyperf", str(ROOT))
         for name, (source, requires) in _LIBRARIES.items():
             self._library(name, source, requires)
-        for requirement in ("rich==13.4.2", *(one for _, one in _first_imports())):
-            self._run(self._main, "-m", "omnipkg_meta", "install", requirement)
+        for requirement in ("rich==13.4.2", *(one for _, one in first_imports())):
+            self.run(self.main, "-m", "omnipkg_meta", "install", requirement)
         self._pyperf: dict[tuple[str, str], float] = {}
 
-    def _environment(self, name: str, *requirements: str) -> Path:
+    def environment(self, name: str, *requirements: str) -> Path:
+        """Make a virtual environment; return its interpreter."""
         path = self._directory / name
         python = path / ("Scripts" if os.name == "nt" else "bin") / "python"
         subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(path)], check=True)
@@ -295,7 +297,7 @@ class Bench:
     def _library(self, name: str, source: str, requires: tuple[str, ...]) -> None:
         """Put into main what an installer leaves of a package of one module."""
         code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-        site = Path(self._run(self._main, "-c", code).strip())
+        site = Path(self.run(self.main, "-c", code).strip())
         (site / f"{name}.py").write_text(source, "utf-8")
         information = site / f"{name}-1.dist-info"
         information.mkdir()
@@ -304,10 +306,11 @@ class Bench:
         (information / "METADATA").write_text("\n".join([*lines, ""]), "utf-8")
         (information / "RECORD").write_text(f"{name}.py,,\n", "utf-8")
 
-    def _run(self, python: Path, *arguments: str) -> str:
+    def run(self, python: Path, *arguments: str) -> str:
+        """Run a program with the bench's store; return what it prints."""
         command = [str(python), *arguments]
         done = subprocess.run(
-            command, env=self._variables, capture_output=True, text=True, check=False
+            command, env=self.variables, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
@@ -317,12 +320,12 @@ class Bench:
         # A program of its own, and not ``pyperf timeit``: that one runs the
         # statement in a bare namespace, which has no identity to ask with.
         program = self._directory / f"{setup}.py"
-        program.write_text(_PROGRAM.format(setup=_SETUPS[setup], statement=statement), "utf-8")
+        program.write_text(_PROGRAM.format(setup=SETUPS[setup], statement=statement), "utf-8")
         result = self._directory / f"{turn}.json"
         result.unlink(missing_ok=True)
         speed = ["--fast"] if self._quick else ["-p", "4"]
-        self._run(
-            self._main,
+        self.run(
+            self.main,
             str(program),
             "-q",
             *speed,
@@ -346,20 +349,20 @@ class Bench:
 
     def first_import(self, module: str, requirement: str) -> Row:
         """Time the first import of a module, in a plain environment and in a bubble, in turns."""
-        plain_python = self._environment(f"plain-{module}", requirement)
+        plain_python = self.environment(f"plain-{module}", requirement)
         report = _REPORT.format(module=module)
-        plain_code = _FIRST_PLAIN.format(module=module) + report
-        bubble_code = _FIRST_BUBBLE.format(module=module, requirement=requirement) + report
+        plain_code = FIRST_PLAIN.format(module=module) + report
+        bubble_code = FIRST_BUBBLE.format(module=module, requirement=requirement) + report
         plain, ours = [], []
         for _ in range(3 if self._quick else 15):
             plain.append(self._first(plain_python, plain_code, "plain-"))
-            ours.append(self._first(self._main, bubble_code, "store"))
+            ours.append(self._first(self.main, bubble_code, "store"))
         return Row(
             f"first import of {module}", statistics.median(plain), statistics.median(ours), 1.10
         )
 
     def _first(self, python: Path, code: str, expected: str) -> float:
-        seconds, file = self._run(python, "-c", code).split(maxsplit=1)
+        seconds, file = self.run(python, "-c", code).split(maxsplit=1)
         if expected not in file:
             raise SystemExit(f"the wrong module was imported: {file}")
         return float(seconds)
@@ -383,7 +386,7 @@ class Bench:
             "import sys; print(t)\n"
             "assert not {'ctypes', 'asyncio', 'importlib_metadata'} & set(sys.modules)"
         )
-        return float(self._run(self._main, "-c", code))
+        return float(self.run(self.main, "-c", code))
 
 
 def _table(rows: list[Row]) -> str:
