@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta import kinds, native_stack
 from omnipkg_meta.interpreter_state import ENTRY
-from omnipkg_meta.kinds import KINDS, STAND_INS, Kind, kind_of
+from omnipkg_meta.kinds import KINDS, STAND_INS, Kind, kind_of, qualname_of
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path, providers, realm_of_file
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
             frame = frame.f_back
             continue
         namespace = frame.f_globals
-        if STAND_INS and id(code) in STAND_INS and not imports(frame):
+        if STAND_INS and _is_stand_in(frame):
             stand_in = stand_in or frame
             frame = frame.f_back
             continue
@@ -161,6 +161,14 @@ def _asker_in(frame: FrameType, home: Realm | None, passed_attributes: bool) -> 
     return _new(
         Asker, (home, _module_name(namespace), frame.f_code.co_filename, frame, False, late)
     )
+
+
+def _is_stand_in(frame: FrameType) -> bool:
+    """Tell whether a frame is that of a function in the standard library, and imports nothing."""
+    modules = STAND_INS.get(qualname_of(frame.f_code))
+    if modules is None or frame.f_globals.get("__name__") not in modules:
+        return False
+    return not imports(frame)
 
 
 def _replaces_import(frame: FrameType) -> bool:

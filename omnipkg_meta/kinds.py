@@ -8,15 +8,18 @@ from __future__ import annotations
 import enum
 import importlib.util
 import os
+import sys
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from omnipkg_meta import declared
 from omnipkg_meta.realm import CLAIMED, MAIN, realm_of_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType
 
-__all__ = ["BACKPORTS", "KINDS", "STAND_INS", "Kind", "forget", "kind_of"]
+__all__ = ["BACKPORTS", "KINDS", "STAND_INS", "Kind", "forget", "kind_of", "qualname_of"]
 
 _OUR_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _STANDARD_LIBRARY = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
@@ -41,9 +44,15 @@ class Kind(enum.IntEnum):
     BUBBLE = 8  #: a file of a bubble, whoever loaded it (an import hook of others, say)
 
 
-#: Code of functions that somebody has put into the standard library, by its identity: it is
-#: as transparent as the library's own, but for its own import statements.
-STAND_INS: dict[int, CodeType] = {}
+#: Functions that somebody has put into the standard library: the qualified name of their code
+#: to the names of the modules that hold it.  They are as transparent as the library's own, in
+#: whatever version of their package, but for their own import statements.
+STAND_INS: dict[str, set[str]] = {}
+
+#: What the code of a function is called.
+qualname_of: Callable[[CodeType], str] = attrgetter(
+    "co_qualname" if sys.version_info >= (3, 11) else "co_name"
+)
 
 #: Code file name to its kind.
 KINDS: dict[str, Kind] = {}

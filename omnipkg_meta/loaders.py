@@ -28,9 +28,10 @@ __all__ = ["LegacyLoader", "LentLoader", "MainLoader", "RealmLoader", "load_insi
 
 
 class _Loading(threading.local):
-    """Whether a module of a bubble is being loaded in this thread."""
+    """Whether a module of a bubble, and one of main's of a claimed name, loads in this thread."""
 
     bubble = False
+    claimed = False
 
 
 _loading = _Loading()
@@ -114,16 +115,29 @@ class MainLoader:
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module with its own loader, which from here on is the one to be seen."""
         _restore_loader(module, self._loader)
-        with _outside(), self._initialising(), self._claimed(module):
+        if not _loading.claimed and module.__name__.partition(".")[0] in CLAIMED:
+            self._exec_claimed(module)
+        else:
+            self._exec(module)
+
+    def _exec(self, module: ModuleType) -> None:
+        with _outside(), self._initialising():
             self._loader.exec_module(module)
+
+    def _exec_claimed(self, module: ModuleType) -> None:
+        """Execute it as what a bubble has a version of, which may leave the same marks."""
+        patches.begin()
+        _loading.claimed = True
+        try:
+            with marks.loading(MAIN):
+                self._exec(module)
+        finally:
+            _loading.claimed = False
+        patches.report()
 
     def _initialising(self) -> AbstractContextManager[None]:
         extension = isinstance(self._loader, ExtensionFileLoader)
         return native.initialising(MAIN) if extension else nullcontext()
-
-    def _claimed(self, module: ModuleType) -> AbstractContextManager[None]:
-        claimed = module.__name__.partition(".")[0] in CLAIMED
-        return marks.loading(MAIN) if claimed else nullcontext()
 
 
 class LegacyLoader:

@@ -14,7 +14,8 @@ itself writes, are no functions of a bubble.
 A function that stands in the standard library acts for its caller, whoever wrote it, as
 the library's own do: ``inspect.getfile``, which PyTorch replaces, looks modules up for
 whoever calls it.  Those that are found here are noted for that (``STAND_INS`` of
-:mod:`omnipkg_meta.kinds`).
+:mod:`omnipkg_meta.kinds`); by name, for the one that was replaced by another version's is
+called by that one.
 
 This file must not know how a module is found or loaded.
 """
@@ -27,7 +28,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta.errors import StandardLibraryPatchWarning
-from omnipkg_meta.kinds import STAND_INS, Kind, kind_of
+from omnipkg_meta.kinds import STAND_INS, Kind, kind_of, qualname_of
 from omnipkg_meta.realm import CLAIMED, Realm, providers
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def _note_stand_ins(namespace: Mapping[str, Any]) -> None:
         if type(value) is FunctionType:
             code = value.__code__
             if kind_of(code.co_filename) not in _TRANSPARENT:
-                STAND_INS[id(code)] = code
+                module = str(value.__globals__.get("__name__"))
+                STAND_INS.setdefault(qualname_of(code), set()).add(module)
 
 
 def _is_as_before(place: str, values: list[Any]) -> bool:

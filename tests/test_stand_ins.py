@@ -24,6 +24,7 @@ def getfile(value):
 asked = []
 inspect.getfile = getfile
 """
+MEETS = PATCH + "meeting.point.wait()\n"
 PATCHES = {"patch/__init__.py": PATCH, "patch/own.py": "version = 'VERSION'\n"}
 
 #: A package that both sides have, whose code asks for the file of its class.
@@ -53,8 +54,9 @@ def test_a_function_in_the_place_of_the_standard_librarys_acts_for_its_caller(
             import patch
         one = om.load("owner==1.0")
         if side == "main, after them":
+            with om.use("patch==1.0"):
+                pass
             import patch
-            om.load("later==1.0")  # it is noticed when a bubble loads something
         if side == "a bubble":
             version, patch = "1.0", om.load("patch==1.0")
         two = om.load("owner==2.0")
@@ -71,16 +73,35 @@ def test_a_function_in_the_place_of_the_standard_librarys_acts_for_its_caller(
     )
 
 
-def test_two_versions_that_replace_each_other_act_for_their_caller(world: World) -> None:
+@pytest.mark.parametrize("main", [False, True])
+def test_versions_that_replace_each_other_act_for_their_caller(world: World, main: bool) -> None:
+    # Half way through their loads they meet, so that one replaces the other unseen.
+    meets = {**PATCHES, "patch/__init__.py": "import meeting\nfrom patch import own\n" + MEETS}
     world.versions("owner", "1.0", main="0.5", files=OWNER)
-    world.versions("patch", "1.0", "2.0", files=PATCHES)
+    world.versions("patch", "1.0", "2.0", main="0.5" if main else None, files=meets)
+    world.module(
+        "meeting", f"import threading\npoint = threading.Barrier({2 + main}, timeout=30)\n"
+    )
+    versions = ("1.0", "2.0", "0.5") if main else ("1.0", "2.0")
+    sources = '("patch==1.0", "patch==2.0", om.main)' if main else '("patch==1.0", "patch==2.0")'
     world.run(
         """
         import threading, warnings, omnipkg_meta as om
         import owner as main
         warnings.simplefilter("ignore")
-        first, second, one = map(om.load, ("patch==1.0", "patch==2.0", "owner==1.0"))
-        assert second.original is first.getfile
+        one, found = om.load("owner==1.0"), {}
+
+        def load(source):
+            with om.use(source):
+                import patch
+                found[patch.own.version] = patch
+
+        threads = [threading.Thread(target=load, args=[source]) for source in SOURCES]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(found) == set(VERSIONS)
         wrong = []
 
         def ask(module):
@@ -94,8 +115,11 @@ def test_two_versions_that_replace_each_other_act_for_their_caller(world: World)
         for thread in threads:
             thread.join()
         assert not wrong, wrong
-        assert set(first.asked) == {"1.0"} and set(second.asked) == {"2.0"}
-        """
+        # Each was called, by the next one or by whoever asked, and got its own.
+        assert {version: set(patch.asked) for version, patch in found.items()} == {
+            version: {version} for version in VERSIONS
+        }
+        """.replace("SOURCES", sources).replace("VERSIONS", repr(versions))
     )
 
 
