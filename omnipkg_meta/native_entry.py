@@ -72,7 +72,8 @@ def _create_dynamic(spec: Any, *arguments: Any) -> Any:
 
 
 def _exec_dynamic(module: Any) -> Any:
-    name, file = str(module.__name__), str(getattr(module, "__file__", None))
+    # Whatever ``Py_mod_create`` made (PEP 489): it need not be a module.
+    name, file = (str(getattr(module, one, None)) for one in ("__name__", "__file__"))
     realm = interpreter_state.realm_of_module(module)
     return _initialise(realm, name, file, partial(_exec, module))
 

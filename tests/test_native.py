@@ -375,3 +375,16 @@ def test_what_is_missing_in_the_bubble_is_missing_for_its_native_code(world: Wor
     with pytest.raises(ModuleNotFoundError):
         extension.import_module(f"{native.dep}.no_such")
     assert extension.get_module("there_is_no_such_module") is None
+
+
+def test_what_an_extension_makes_in_the_place_of_a_module_is_executed_as_ever(
+    world: World,
+) -> None:
+    world.versions("claimed", "1.0")
+    world.run(
+        """
+        import _imp, omnipkg_meta as om
+        with om.use("claimed==1.0"):
+            assert _imp.exec_dynamic("text") == 0
+        """
+    )
