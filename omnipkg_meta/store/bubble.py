@@ -276,7 +276,8 @@ class Bubble:
                 _invalid(path, f"its manifest gives a script {script!r}")
         native = _strings(path, entry, "native_files")
         for file in native:
-            if file.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", file):
+            outside = file.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", file)
+            if outside or "\0" in file:
                 _invalid(path, f"its manifest gives a file outside the bubble: {file!r}")
         return cls(
             path=path,

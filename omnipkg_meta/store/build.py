@@ -35,7 +35,7 @@ from omnipkg_meta.store import (
     search,
 )
 from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES, Bubble
-from omnipkg_meta.store.bytecode import compile_sources
+from omnipkg_meta.store.bytecode import compiling
 from omnipkg_meta.store.failures import unwritable
 from omnipkg_meta.store.index import IndexOptions
 from omnipkg_meta.store.staging import alone, staging, sweep, sync
@@ -146,14 +146,16 @@ def _build(
     dist_infos, rewritten = _install_checked(task, tool, resolved, pylock_path, site_packages)
     shutil.rmtree(task.directory)
 
-    native = native_files.own(site_packages)
-    private = native_files.make_private(site_packages, native, resolved.bubble_id)
-    rewritten.update(private.rewritten)
-    scripts = record.script_targets(site_packages / info for info in dist_infos.values())
-    launchers.write(built / SCRIPTS, scripts)
-
     say("compiling byte code")
-    compile_sources(site_packages, store.tag_path / resolved.bubble_id / SITE_PACKAGES)
+    final = store.tag_path / resolved.bubble_id / SITE_PACKAGES
+    with compiling(site_packages, final, keep_open=task.keep_open):
+        native = native_files.own(site_packages)
+        private = native_files.make_private(site_packages, native, resolved.bubble_id)
+        rewritten.update(private.rewritten)
+        scripts = record.script_targets(site_packages / info for info in dist_infos.values())
+        launchers.write(built / SCRIPTS, scripts)
+        distributions = _describe(resolved, dist_infos, site_packages)
+        import_names = _import_names(dist_infos, site_packages)
 
     frame = [LOCK]
     if scripts:
@@ -166,8 +168,8 @@ def _build(
         "requested": list(resolved.requested),
         "builder": tool.version,
         "created": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
-        "distributions": _describe(resolved, dist_infos, site_packages),
-        "import_names": _import_names(dist_infos, site_packages),
+        "distributions": distributions,
+        "import_names": import_names,
         "native_files": native,
         # How the loader knows them: the private name of each library's name, the names that
         # could not be made private, and the files that were left alone.

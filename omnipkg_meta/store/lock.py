@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 __all__ = ["Lock", "Locked", "best_wheel", "export", "read_toml", "redact"]
 
 
+# Where PyPI keeps what its index names. A lock should name the index (PEP 751, packages.index);
+# and uv finds what it took from there in its cache by that only, else it fetches it once more.
+_PYPI = "https://pypi.org/simple"
+_PYPI_FILES = "https://files.pythonhosted.org/"
+
+
 @dataclass(frozen=True, order=True)
 class Locked:
     """One distribution of a lock.
@@ -107,6 +113,7 @@ class Lock:
                 "[[packages]]",
                 f"name = {_quoted(one.name)}",
                 f"version = {_quoted(one.version)}",
+                *([f"index = {_quoted(_PYPI)}"] if one.location.startswith(_PYPI_FILES) else []),
                 "",
                 "[[packages.wheels]]" if one.is_wheel else "[packages.sdist]",
                 f"name = {_quoted(one.filename)}",

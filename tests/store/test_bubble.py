@@ -76,6 +76,7 @@ def test_a_pickled_bubble_is_opened_and_checked_by_whoever_reads_it(bubble: Bubb
         ({"scripts": {"../x": "a:b"}}, "'../x'"),
         ({"native_files": ["../../x.so"]}, "outside the bubble"),
         ({"native_files": ["/x.so"]}, "outside the bubble"),
+        ({"native_files": ["x\0.so"]}, "outside the bubble"),
         ({"native": []}, "lacks 'native'"),
         ({"native": {"private": {}}}, "lacks 'public'"),
         ({"native": {"private": {"a.so": "../b"}, "public": {}, "untouched": {}}}, "'../b'"),
