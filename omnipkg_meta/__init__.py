@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.origin import home
     from omnipkg_meta.overlay import activate
     from omnipkg_meta.pins import pin
+    from omnipkg_meta.projects import project
     from omnipkg_meta.scope import current, install, load, use
     from omnipkg_meta.sources import main
     from omnipkg_meta.store.bubble import Bubble
@@ -46,6 +47,7 @@ __all__ = [
     "load",
     "main",
     "pin",
+    "project",
     "uninstall_hooks",
     "use",
 ]
@@ -65,6 +67,7 @@ _HOMES = {
     "load": ("omnipkg_meta.scope", "load"),
     "main": ("omnipkg_meta.sources", "main"),
     "pin": ("omnipkg_meta.pins", "pin"),
+    "project": ("omnipkg_meta.projects", "project"),
     "uninstall_hooks": ("omnipkg_meta.hooks", "uninstall"),
     "use": ("omnipkg_meta.scope", "use"),
 }

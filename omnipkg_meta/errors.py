@@ -37,7 +37,9 @@ __all__ = [
     "MainModuleWarning",
     "NativeConflictError",
     "OmnipkgMetaError",
+    "ProjectError",
     "RequirementError",
+    "ScriptError",
     "SharedModuleWarning",
     "StoreError",
     "TermsError",
@@ -212,6 +214,26 @@ class LockError(OmnipkgMetaError, ValueError):
 
     lock: str
     package: str | None
+
+
+class ProjectError(OmnipkgMetaError, ValueError):
+    """What a project says of its bubbles cannot be used, or it does not say it.
+
+    Attributes:
+        file: its ``pyproject.toml``; None where there is none.
+    """
+
+    file: Path | None
+
+
+class ScriptError(OmnipkgMetaError, ValueError):
+    """What a script says of itself (PEP 723) cannot be used, or is not true here.
+
+    Attributes:
+        script: the script.
+    """
+
+    script: Path
 
 
 class StoreError(OmnipkgMetaError, OSError):

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from omnipkg_meta import answering, hooks
 from omnipkg_meta.activation import OVERLAYS
-from omnipkg_meta.errors import ActivationError
+from omnipkg_meta.errors import ActivationError, RequirementError
 from omnipkg_meta.namespaces import holder, of_main
 from omnipkg_meta.realm import MAIN, Realm
-from omnipkg_meta.sources import Source, check, claim, realms_for
-from omnipkg_meta.terms import read
+from omnipkg_meta.sources import Source, claim, realms_for, terms_for
 
 if TYPE_CHECKING:
     import os
@@ -88,8 +87,14 @@ def activate(
         TermsError: what is to be shared does not fit.
     """
     before = _loaded_in_main()
-    terms = read(share, (), hermetic=hermetic)
-    check(sources, terms)
+    terms = terms_for(sources, share, hermetic=hermetic)
+    if terms.adopt:
+        raise RequirementError(
+            f"{sources[0]!r} cannot be activated: it adopts {', '.join(terms.adopt)}, and what is "
+            "main's sees an active bubble as it is.",
+            requirement=repr(sources[0]),
+            tip="enter it in a scope: with use(...)",
+        )
     found = realms_for(sources, install=install, store=store, terms=terms)
     realms = tuple(realm for realm in found if realm is not MAIN)
     hooks.install()

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from omnipkg_meta import answering, hooks
 from omnipkg_meta.activation import PINS
 from omnipkg_meta.errors import PinError
-from omnipkg_meta.sources import check, claim, realms_for
-from omnipkg_meta.terms import read
+from omnipkg_meta.sources import claim, realms_for, terms_for
 
 if TYPE_CHECKING:
     import os
@@ -85,8 +84,7 @@ def pin(
         from omnipkg_meta.store.vendored import Vendored
 
         sources = (Vendored.open(path),)
-    terms = read(share, adopt, hermetic=hermetic)
-    check(sources, terms)
+    terms = terms_for(sources, share, adopt, hermetic=hermetic)
     realms = tuple(realms_for(sources, install=install, store=store, terms=terms))
     home = caller.get("__realm__")
     hooks.install()

@@ -20,7 +20,7 @@ from omnipkg_meta import activation, hooks, notes
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.errors import RequirementError
 from omnipkg_meta.realm import Realm, normalize
-from omnipkg_meta.sources import Main, Source, check, claim, main, realms_for
+from omnipkg_meta.sources import Main, Source, check, claim, main, realms_for, terms_for
 from omnipkg_meta.terms import Terms, read
 
 if TYPE_CHECKING:
@@ -263,6 +263,7 @@ def install(
     index_options: Sequence[str] = (),
     allow_build: bool = False,
     reinstall: bool = False,
+    upgrade: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Bubble:
     """Make a bubble for requirements, resolved together, and return it.
@@ -281,6 +282,7 @@ def install(
             ``["--index-url", "https://..."]``.
         allow_build: allow source distributions; building one runs its code.
         reinstall: make it afresh even if it is there.
+        upgrade: resolve the requirements afresh, and make another bubble if that gives one.
         progress: called with a few words whenever something new begins.
 
     Raises:
@@ -300,6 +302,7 @@ def install(
         index_options=index_options,
         allow_build=allow_build,
         reinstall=reinstall,
+        upgrade=upgrade,
         progress=progress,
     )
     _scopes.clear()  # the new bubble may serve better what was asked before
@@ -319,7 +322,8 @@ def use(
 
     Args:
         sources: PEP 508 requirements, resolved together into one bubble; bubbles;
-            or :data:`main`.
+            :data:`main`; or, by itself, what a :func:`project` names, on its terms but
+            for those that are given here.
         install: build the bubble if none satisfies the requirements; by default
             as configured (``OMNIPKG_META_INSTALL``), which is no.
         share: what the bubble takes from main, so that objects cross: top-level names
@@ -344,8 +348,10 @@ def use(
         ValueError: there is no such way to verify.
     """
     if not all(isinstance(source, (str, Main)) for source in sources):
-        check(sources)  # before they are hashed, which has a worse message
-    terms = read(share, adopt, hermetic=hermetic) if share or adopt or hermetic else _NO_TERMS
+        # Before they are hashed, which has a worse message.
+        terms = terms_for(sources, share, adopt, hermetic=hermetic)
+    else:
+        terms = read(share, adopt, hermetic=hermetic) if share or adopt or hermetic else _NO_TERMS
     key = (sources, install, terms, store, verify, os.environ.get("OMNIPKG_META_STORE"))
     try:
         return _scopes[key]

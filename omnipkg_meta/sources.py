@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Union
 
 from omnipkg_meta import answering, namespaces, native_conflicts, storage
 from omnipkg_meta.errors import BubbleInvalidError, RequirementError
+from omnipkg_meta.projects import ProjectBubble
 from omnipkg_meta.realm import MAIN, Realm, realm_of
-from omnipkg_meta.terms import Terms
+from omnipkg_meta.terms import Terms, read
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
-__all__ = ["Main", "Source", "adopt_also", "check", "claim", "main", "realms_for"]
+__all__ = ["Main", "Source", "adopt_also", "check", "claim", "main", "realms_for", "terms_for"]
 
 _NO_TERMS = Terms()
 
@@ -37,8 +38,8 @@ class Main:
 
 main = Main()
 
-#: What ``use`` accepts: a PEP 508 requirement, a bubble, or main.
-Source = Union[str, "Bubble", Main]
+#: What ``use`` accepts: a PEP 508 requirement, a bubble, main, or what a project names.
+Source = Union[str, "Bubble", Main, ProjectBubble]
 
 
 def claim(realm: Realm) -> None:
@@ -90,6 +91,9 @@ def realms_for(
             realms.append(MAIN)
         elif isinstance(source, str):
             requirements.append(source)
+        elif isinstance(source, ProjectBubble):
+            named = _bubble_of_project(source, install=install, store=store)
+            realms.append(MAIN if named is None else _realm_on(named, terms, source.requirements))
         else:
             realms.append(_realm_on(source, terms))
     if requirements:
@@ -137,6 +141,53 @@ def _bubble_for(
     return store.require(requirements)
 
 
+def _bubble_of_project(
+    named: ProjectBubble, *, install: bool | None, store: Store | str | os.PathLike[str] | None
+) -> Bubble | None:
+    """Return the bubble that a project names; None where main serves."""
+    from omnipkg_meta import config
+    from omnipkg_meta.store.store import Store
+
+    store = store if isinstance(store, Store) else Store(store)
+    bubble = named.find(store)
+    if bubble is not None:
+        bubble.hold()
+        return bubble
+    if named.served_by_main():
+        return None
+    if config.install_missing() if install is None else install:
+        from omnipkg_meta.store.build import install as build
+
+        return build(named.requirements, lock=named.lock, store=store)
+    raise named.not_found(store)
+
+
+def terms_for(
+    sources: Sequence[object],
+    share: Sequence[str] = (),
+    adopt: Sequence[str] = (),
+    *,
+    hermetic: bool = False,
+) -> Terms:
+    """Return on which terms sources are entered: as given, and else as a project has it.
+
+    Refuses what cannot be, before anything is done about it.
+
+    Raises:
+        RequirementError: a requirement is malformed, a name cannot be shared or adopted, or
+            main is to be hermetic.
+        TypeError: a source is none, or there is none; or names are not in a list.
+    """
+    terms = read(share, adopt, hermetic=hermetic)
+    if len(sources) == 1 and isinstance(sources[0], ProjectBubble):
+        own = sources[0].terms
+        terms = read(
+            terms.share or own.share, terms.adopt or own.adopt, hermetic=hermetic or own.hermetic
+        )
+    check(sources, terms)
+    return terms
+
+
 def check(sources: Sequence[object], terms: Terms = _NO_TERMS) -> None:
     """Refuse what cannot be a source, before anything is done about it.
 
@@ -152,6 +203,9 @@ def check(sources: Sequence[object], terms: Terms = _NO_TERMS) -> None:
     for source in sources:
         if isinstance(source, str):
             texts.append(source)
+        elif isinstance(source, ProjectBubble):
+            if len(sources) > 1:
+                raise TypeError(f"{source!r} has terms of its own, so it stands alone in use()")
         elif not isinstance(source, (Bubble, Main)):
             raise TypeError(
                 f"a requirement is a str, a Bubble or om.main, not {type(source).__name__}"

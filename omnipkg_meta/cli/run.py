@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     import argparse
 
     from omnipkg_meta.store.bubble import Bubble
+    from omnipkg_meta.store.store import Store
 
 __all__ = ["add_commands"]
 
 _USAGE = (
-    "omnipkg-meta run --with REQ [--with REQ] "
+    "omnipkg-meta run [--with REQ] [--bubble NAME] "
     "(script.py | -m module | -c code | script of the bubble) [args]"
 )
 
@@ -31,7 +32,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run",
         help="run a program with bubbles active",
         description="Run a program as python would, "
-        "with bubbles laid over main for the whole process.",
+        "with bubbles laid over main for the whole process: of --with, of the project, and "
+        "of what a script says of itself (PEP 723).",
         usage=_USAGE,
         allow_abbrev=False,
     )
@@ -40,8 +42,17 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         dest="requirements",
         metavar="REQ",
         action="append",
-        required=True,
-        help="a PEP 508 string; several are resolved together into one bubble",
+        default=[],
+        help="a PEP 508 string; several are resolved together into one bubble, "
+        "and so is what the script says that it needs",
+    )
+    run.add_argument(
+        "--bubble",
+        dest="names",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a bubble that the pyproject.toml here or above names",
     )
     run.add_argument(
         "--install", action="store_true", help="make the bubble first if it is missing"
@@ -51,30 +62,83 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from omnipkg_meta import config, launch
-    from omnipkg_meta.requirements import satisfied_by_main
-    from omnipkg_meta.store.build import install
+    from omnipkg_meta import launch
     from omnipkg_meta.store.store import Store
 
     program = _program(arguments)
     store = Store(arguments.store)
-    found = store.find(arguments.requirements)
-    bubbles: list[Bubble] = []
-    if found is not None:
-        bubbles.append(found)
-    elif not satisfied_by_main(arguments.requirements):
-        if arguments.install or config.install_missing():
-            from omnipkg_meta.cli.output import Progress
-
-            with Progress() as progress:
-                bubbles.append(install(arguments.requirements, store=store, progress=progress))
-        else:
-            bubbles.append(store.require(arguments.requirements))
+    bubbles = [*_of_requirements(arguments, program, store), *_of_project(arguments, store)]
     script = None if os.path.exists(program[0]) else launch.script_of(bubbles, program[0])
     command = [sys.executable, *_interpreter_flags(), *program]
     if script is not None:
         command = [str(script), *program[1:]]
     return _replace_process(command, launch.environment(bubbles))
+
+
+def _of_requirements(
+    arguments: argparse.Namespace, program: list[str], store: Store
+) -> list[Bubble]:
+    """Return the bubble of what was asked for here and in the script; none where main serves."""
+    from omnipkg_meta import inline
+    from omnipkg_meta.requirements import satisfied_by_main
+    from omnipkg_meta.store.build import install
+
+    said = None if program[0].startswith("-") else inline.read(program[0])
+    if said is None and not arguments.requirements and not arguments.names:
+        arguments.parser.error(
+            "say what to run it with: --with REQ, --bubble NAME, or `# /// script` in the script"
+        )
+    requirements = [*arguments.requirements, *(said.dependencies if said else ())]
+    if not requirements:
+        return []
+    found = store.find(requirements)
+    if found is not None:
+        return [found]
+    if satisfied_by_main(requirements):
+        return []
+    if _may_install(arguments):
+        from omnipkg_meta.cli.output import Progress
+
+        with Progress() as progress:
+            return [install(requirements, store=store, progress=progress)]
+    return [store.require(requirements)]
+
+
+def _of_project(arguments: argparse.Namespace, store: Store) -> list[Bubble]:
+    """Return the bubbles of the project; none for those that main serves.
+
+    Raises:
+        ProjectError: one of them has terms, which end at the process.
+    """
+    from omnipkg_meta.errors import ProjectError
+    from omnipkg_meta.store.build import install
+
+    if not arguments.names:
+        return []
+    from omnipkg_meta.cli.project import named
+
+    bubbles = []
+    for one in named(arguments.names):
+        if one.terms:
+            raise ProjectError(
+                f"the bubble {one.name!r} cannot be laid over a whole program",
+                cause=f"{one.file} gives it terms: {', '.join(one.terms.arguments())}",
+                tip=f"enter it in the program: use(project({one.name!r}))",
+                file=one.file,
+            )
+        found = one.find(store)
+        if found is None and not one.served_by_main():
+            if not _may_install(arguments):
+                raise one.not_found(store)
+            found = install(one.requirements, lock=one.lock, store=store)
+        bubbles += [] if found is None else [found]
+    return bubbles
+
+
+def _may_install(arguments: argparse.Namespace) -> bool:
+    from omnipkg_meta import config
+
+    return arguments.install or config.install_missing()
 
 
 def split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -88,7 +152,7 @@ def split(words: list[str]) -> tuple[list[str], list[str]]:
         word = words[index]
         if word == "--":
             return words[:index], words[index + 1 :]
-        if word in ("--with", "--store"):
+        if word in ("--with", "--store", "--bubble"):
             index += 2
         elif word.startswith("--") or word == "-h":
             index += 1

@@ -220,6 +220,8 @@ def _read(mark: pytest.Mark, parameter: str, config: pytest.Config) -> _Asked:
             arguments = {"install": installing(config), **mark.kwargs}
             scopes.append((_id(sources), use(*sources, **arguments)))
             texts = [one for one in sources if isinstance(one, str)]
+            for one in sources:
+                texts += getattr(one, "requirements", ())  # those of what a project names
             names.update(one.name for one in (parse(texts) if texts else ()))
     except (OmnipkgMetaError, TypeError) as error:
         cause = str(error)

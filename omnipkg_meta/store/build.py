@@ -63,6 +63,7 @@ def install(
     index_options: Sequence[str] = (),
     allow_build: bool = False,
     reinstall: bool = False,
+    upgrade: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Bubble:
     """Return a bubble that was made for these requirements; make it if there is none.
@@ -81,6 +82,7 @@ def install(
             ``--no-index`` and ``--pre``, as on a command line.
         allow_build: whether source distributions may be built, which runs their code.
         reinstall: whether to resolve and install afresh even if there is such a bubble.
+        upgrade: whether to resolve afresh, and install if that gives another bubble.
         progress: called with what is going on, a few words at a time.
 
     Raises:
@@ -104,7 +106,7 @@ def install(
         raise ValueError(f"builder must be one of {', '.join(config.BUILDERS)}, and not {chosen!r}")
     options = IndexOptions.read(index_options)
     store = Store() if store is None else store
-    if not reinstall:
+    if not reinstall and (locked is not None or not upgrade):
         present = store.find_requested(wanted) if locked is None else _present(store, locked)
         if present is not None:
             return present

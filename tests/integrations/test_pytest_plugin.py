@@ -166,6 +166,26 @@ def test_it():
     done.stdout.fnmatch_lines(["*AssertionError: assert '1.0' == '9.9'"])
 
 
+def test_marks_take_bubbles_that_the_project_names(suite: Suite) -> None:
+    (suite.pytester.path / "pyproject.toml").write_text(
+        f"[tool.omnipkg-meta.bubbles]\nold = ['{suite.name}==1.0']\n"
+    )
+    suite.write(
+        """
+import omnipkg_meta as om
+import pytest
+
+@pytest.mark.bubbles(om.project("old"), om.main, "PKG==2.0")
+def test_it(request):
+    import PKG
+    names = {"old": "1.0", "main": "0.5", "PKG==2.0": "2.0"}
+    assert PKG.__version__ == names[request.node.callspec.id]
+""",
+        "tests/test_it",
+    )
+    suite.run().assert_outcomes(passed=3)
+
+
 def test_a_missing_bubble_is_an_error_with_the_command_to_run(suite: Suite) -> None:
     suite.write(
         """
