@@ -30,6 +30,7 @@ __all__ = [
     "BubbleNotFoundError",
     "BubbleTagError",
     "BuildError",
+    "CheckerError",
     "ConfigError",
     "HookError",
     "LeaseWarning",
@@ -224,6 +225,16 @@ class ProjectError(OmnipkgMetaError, ValueError):
     """
 
     file: Path | None
+
+
+class CheckerError(OmnipkgMetaError, RuntimeError):
+    """The environment that shows a bubble to type checkers cannot be made.
+
+    Attributes:
+        path: where it was to be.
+    """
+
+    path: Path
 
 
 class ScriptError(OmnipkgMetaError, ValueError):
