@@ -135,6 +135,13 @@ def traffic(session: nox.Session) -> None:
 
 
 @nox.session
+def scale(session: nox.Session) -> None:
+    """Measure what grows with the number of bubbles, realms, scopes and threads."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "benchmarks.scale", *session.posargs)
+
+
+@nox.session
 def speed(session: nox.Session) -> None:
     """Measure what the hooks cost, as ratios within one run."""
     session.install("-e", ".[all]", "pyperf")

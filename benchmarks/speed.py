@@ -253,7 +253,7 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps([row._asdict() for row in rows], indent=1), "utf-8")
     if arguments.markdown:
-        _write(arguments.markdown, table)
+        write_figures(arguments.markdown, table)
     over = [row for row in rows if row.limit is not None and row.ratio > row.limit]
     for row in over:
         print(f"over its limit: {row.what}: {row.ratio:.2f} > {row.limit}")
@@ -393,20 +393,21 @@ def _table(rows: list[Row]) -> str:
     lines = ["| what | plain | with omnipkg_meta | ratio | at most |", "|---|---|---|---|---|"]
     for row in rows:
         limit = "" if row.limit is None else f"{row.limit:g} x"
-        lines.append(
-            f"| {row.what} | {_time(row.plain)} | {_time(row.ours)} | {row.ratio:.2f} x | {limit} |"
-        )
+        times = f"{duration(row.plain)} | {duration(row.ours)}"
+        lines.append(f"| {row.what} | {times} | {row.ratio:.2f} x | {limit} |")
     return "\n".join(lines)
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as people write them."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.2f} {unit}"
     return f"{seconds * 1e9:.0f} ns"
 
 
-def _write(file: Path, table: str) -> None:
+def write_figures(file: Path, table: str) -> None:
+    """Put a table into a document, between its two marks, with what it was measured on."""
     text: Any = file.read_text("utf-8")
     before, _, rest = text.partition("<!-- figures -->")
     _, _, after = rest.partition("<!-- /figures -->")

@@ -6,7 +6,6 @@ code tells whether all of them held.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import importlib.metadata
 import pickle
@@ -59,6 +58,8 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     _threads(show, rich, main=bool(before))
     show.title("Two asyncio tasks that take turns")
+    import asyncio
+
     asyncio.run(_tasks(show, rich))
     show.title("Two versions of numpy computing side by side")
     _arrays(show, numpy)
@@ -200,6 +201,8 @@ def _threads(show: _Show, scopes: list[Scope], *, main: bool) -> None:
 
 
 async def _tasks(show: _Show, scopes: list[Scope]) -> None:
+    import asyncio  # slow to import, and the parser of every command imports this file
+
     async def look(scope: Scope) -> set[tuple[str, str]]:
         seen = set()
         async with scope:

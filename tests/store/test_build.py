@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import threading
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import SourceFileLoader
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -216,6 +218,48 @@ def test_native_files_own_their_inode_and_sources_need_not(
     for path in bubble.native_files:
         assert (bubble.site_packages / path).stat().st_nlink == 1
     assert bubble.import_names == {"ext": ("ext",)}
+
+
+def test_many_sources_are_all_compiled_and_those_that_cannot_be_are_left_alone(
+    make_bubble: MakeBubble,
+) -> None:
+    body = "x = 1\n" * 2000  # so that there is more than one process, and more than one turn
+    files: dict[str, str | bytes] = {f"leaf/{'m' * (n % 90)}{n}.py": body for n in range(120)}
+    awkward: dict[str, str | bytes] = {
+        "leaf/broken.py": "def (:\n",
+        "leaf/null.py": b"x = '\0'\n",
+        "leaf/deep.py": "(" * 5000,
+        "leaf/escape.py": "x = '\\d'\n",
+    }
+    bubble = make_bubble({"leaf==1.0": {"leaf/__init__.py": "", **files, **awkward}})
+    compiled = {path.name.partition(".")[0] for path in bubble.site_packages.rglob("*.pyc")}
+    wanted = {path.rpartition("/")[2].removesuffix(".py") for path in files}
+    assert wanted | {"__init__", "escape"} <= compiled
+    assert compiled.isdisjoint({"broken", "null", "deep"})
+
+
+def test_processes_that_compile_end_with_the_build_that_fails_meanwhile(
+    wheelhouse: Wheelhouse, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheelhouse.make("leaf", "1.0", {f"leaf/m{n}.py": "x = 1\n" * 20_000 for n in range(40)})
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Noted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, command: Any, **options: Any) -> None:
+            super().__init__(command, **options)
+            if "py_compile" in str(command):
+                started.append(self)
+
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("subprocess.Popen", Noted)
+    monkeypatch.setattr("omnipkg_meta.store.native_files.own", full)
+    with pytest.raises(StoreError, match="no room"):
+        build.install(["leaf"], store=store, index_options=wheelhouse.options)
+    assert started
+    assert all(process.returncode is not None for process in started)
+    assert names(store.tag_path) == []
 
 
 def test_byte_code_names_the_final_place_also_when_writing_it_is_turned_off(
