@@ -26,6 +26,9 @@ _OF_MAIN = ("main import", "main smoke", "main smoke again")
 _ERROR = re.compile(r"error|traceback|exception|fatal|abort|corrupt", re.IGNORECASE)
 #: By this the library says what it is meant to say; the page lists it.
 _SAID = re.compile(r": StandardLibraryPatchWarning: <Bubble ")
+#: By this a package says that it leaves alone what there is one of in a process: exceptiongroup
+#: before 1.0, where ``sys.excepthook`` has been set. The page lists it, too.
+_LEFT_ALONE = re.compile(r": RuntimeWarning: You seem to already have a custom sys\.excepthook ")
 
 
 def expected(mode: str, versions: Sequence[str]) -> set[tuple[str, str]]:
@@ -90,7 +93,8 @@ def notes(stderr: str, plain: Iterable[str]) -> list[str]:
 
 
 def _is_error(line: str) -> bool:
-    return bool(_ERROR.search(line)) and not _SAID.search(line)
+    told = _SAID.search(line) or _LEFT_ALONE.search(line)
+    return bool(_ERROR.search(line)) and not told
 
 
 def _bare(line: str) -> str:
