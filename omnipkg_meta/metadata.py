@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from omnipkg_meta import meta_path
 from omnipkg_meta.answering import decision, reach
 from omnipkg_meta.asking import who
-from omnipkg_meta.realm import MAIN, Realm, main_path, normalize
+from omnipkg_meta.realm import MAIN, Realm, bubbles_on_path, main_path, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,22 +51,26 @@ def find_distributions(finder: object, context: Any, frame: FrameType | None) ->
     if "path" in vars(context) and context.path is not sys.path:
         return ()  # somebody looks into directories of their own, whatever is active
     asker = who(frame)
-    if context.name is not None:
-        return _named(asker, context, frame)
-    answers = _answers(asker)
     others = [one for one in meta_path.seen_by(asker.home) if one is not finder]
+    if bubbles_on_path():
+        # Code of a bubble puts its directories on ``sys.path``: main is not led into them.
+        vars(context)["path"] = main_path()
+    if context.name is not None:
+        return _named(asker, others, context, frame)
+    answers = _answers(asker)
     if asker.home is not None and asker.home.hermetic:
         return _of_hermetic(asker, answers, others, context)
     return _of_all(answers, others, context) if answers else ()
 
 
-def _named(asker: Asker, context: Any, frame: FrameType | None) -> Iterable[Any]:
+def _named(asker: Asker, others: list[Any], context: Any, frame: FrameType | None) -> Iterable[Any]:
     realm = decision(normalize(context.name), asker, importable=False).realm
-    if realm is MAIN:
+    anew = _asks_each_anew(frame)
+    if realm is MAIN and not (anew and bubbles_on_path()):
         return ()
-    if not _asks_each_anew(frame):
+    if not anew:
         return _of_one(realm, context)
-    found = list(_of_one(realm, context))
+    found = list(_of_all({}, others, context) if realm is MAIN else _of_one(realm, context))
     if not found:
         raise sys.modules[type(context).__module__].PackageNotFoundError(context.name)
     return found

@@ -312,3 +312,46 @@ def test_a_store_that_is_reached_by_a_link_has_the_same_entries(world: World) ->
             assert cv2.version == "1.0" and cv2.native.__bubble__ is cv2.__bubble__
         """
     )
+
+
+def test_the_metadata_of_a_bubble_on_the_path_is_no_metadata_of_mains(world: World) -> None:
+    files = {
+        "wanders/__init__.py": """
+            import os, sys
+            sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+            """
+    }
+    world.versions("wanders", "1.0", "2.0", main="0.5", files=files)
+    world.versions("strays", "3.0", files={"strays/__init__.py": files["wanders/__init__.py"]})
+    world.run(
+        """
+        import sys
+        from importlib import metadata
+        import omnipkg_meta as om
+
+        def seen():
+            names = ("wanders", "strays")
+            found = [one for one in metadata.distributions() if one.metadata["Name"] in names]
+            return sorted((one.metadata["Name"], one.version) for one in found)
+
+        def version(name):
+            try:
+                return metadata.version(name)
+            except metadata.PackageNotFoundError:
+                return None
+
+        with om.use("wanders==1.0"):
+            import wanders
+            assert seen() == [("wanders", "1.0")], seen()
+        with om.use("strays"):
+            import strays
+            assert seen() == [("strays", "3.0"), ("wanders", "0.5")], seen()
+            assert version("wanders") == "0.5"
+        assert sum("store" in entry for entry in sys.path) == 2
+        assert seen() == [("wanders", "0.5")], seen()
+        assert (version("wanders"), version("strays")) == ("0.5", None)
+        assert metadata.packages_distributions().get("strays") is None
+        om.uninstall_hooks()
+        assert version("strays") == "3.0"  # plain Python looks wherever the path leads
+        """
+    )
