@@ -19,7 +19,8 @@ The hack: a module's class can be changed to a subclass (``module_set___class__`
 loaded, and as long as there are marks.  While there are, a ``__getattr__`` in the module's
 own namespace (PEP 562) answers for what is not in it.  What is in it is found by the
 interpreter as ever, but not at its full speed: up to Python 3.13 ``LOAD_ATTR_MODULE``
-takes exactly modules (``specialize_module_load_attr`` in ``Python/specialize.c``).
+takes exactly modules, and up to 3.14 none with a ``__getattr__``
+(``specialize_module_load_attr`` in ``Python/specialize.c``).
 This is why neither is in place when nothing needs it.
 
 The proof at run time is :func:`_prove`; the undo is :func:`uninstall`, which leaves
