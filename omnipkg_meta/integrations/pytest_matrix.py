@@ -28,7 +28,8 @@ import pytest
 
 from omnipkg_meta import installed
 from omnipkg_meta.errors import MainModuleWarning
-from omnipkg_meta.integrations.pytest_plugin import SCOPE, installing
+from omnipkg_meta.integrations.pytest_plugin import installing
+from omnipkg_meta.integrations.pytest_scopes import SCOPE
 from omnipkg_meta.realm import MAIN
 from omnipkg_meta.requirements import name_of, parse
 from omnipkg_meta.scope import use

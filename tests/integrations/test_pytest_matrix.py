@@ -150,6 +150,38 @@ def test_the_last_failed_are_run_again(suite: Suite) -> None:
     done.stdout.fnmatch_lines([f"FAILED test_it.py::test_it[[]{suite.name}==2.[*][]]*"])
 
 
+def test_what_looks_a_module_up_for_the_test_finds_the_versions(suite: Suite) -> None:
+    lay_out(suite, "src")
+    suite.write(
+        """
+import importlib
+import pickle
+import sys
+from importlib import metadata
+from unittest import mock
+
+import pytest
+import mylib
+
+class Thing:
+    pass
+
+def test_it(monkeypatch, bubble):
+    wanted = bubble.distributions["PKG"]
+    assert pytest.importorskip("PKG").__version__ == wanted
+    assert importlib.import_module("PKG") is sys.modules["PKG"] is mylib.PKG
+    assert metadata.version("PKG") == wanted
+    monkeypatch.setattr("mylib.version", lambda: "patched")
+    assert mylib.version() == "patched"
+    with mock.patch("mylib.late", return_value="mocked"):
+        assert mylib.late() == "mocked"
+    assert type(pickle.loads(pickle.dumps(Thing()))) is Thing
+""",
+        "tests/test_one",
+    )
+    suite.run("tests/test_one.py", *BOTH).assert_outcomes(passed=2)
+
+
 def test_modules_beside_the_tests_are_the_versions_too(suite: Suite) -> None:
     suite.write("import PKG\n", "tests/helping")
     suite.write(
