@@ -163,7 +163,8 @@ def files_of(module: Any) -> list[str]:
     located = getattr(spec, "has_location", False)
     origin = getattr(spec, "origin", None) if located else None
     files = {str(one) for one in (origin, getattr(module, "__file__", None)) if one is not None}
-    return sorted(files)
+    # What an object that stands for a module calls itself is no file: "_ops.py" (PyTorch).
+    return sorted(file for file in files if os.path.isabs(file))
 
 
 def is_standard(file: str) -> bool:
