@@ -257,7 +257,13 @@ def test_a_package_that_is_another_one_the_second_time_is_found(bench: Bench) ->
 
 
 def test_what_is_still_there_outside_the_scope_is_found(bench: Bench) -> None:
-    show = "import sys\nsys.path.insert(0, __file__.rpartition('PKG')[0])\n"
+    show = """
+import pathlib, sys, tempfile
+place = pathlib.Path(tempfile.mkdtemp())
+(place / "PKG-9.dist-info").mkdir()
+(place / "PKG-9.dist-info" / "METADATA").write_text("Name: PKG\\nVersion: 9\\n")
+sys.path.insert(0, str(place))
+"""
     problems = bench.problems({"PKG/part.py": show})
     of(problems, "outside")
 

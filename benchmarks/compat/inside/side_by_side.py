@@ -164,7 +164,7 @@ def files_of(module: Any) -> list[str]:
     origin = getattr(spec, "origin", None) if located else None
     files = {str(one) for one in (origin, getattr(module, "__file__", None)) if one is not None}
     # What an object that stands for a module calls itself is no file: "_ops.py" (PyTorch).
-    return sorted(file for file in files if os.path.isabs(file))
+    return sorted(file for file in files if Path(file).is_absolute())
 
 
 def is_standard(file: str) -> bool:
