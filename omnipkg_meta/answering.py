@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
 __all__ = [
+    "BOOTSTRAP",
     "SETTLED",
     "at_home",
     "decide_aloud",
@@ -212,7 +213,8 @@ _at_home: dict[tuple[Realm, str, bool], Decision] = {}
 #: The same, for import names: home to top-level name to the realm that answers.
 _names_at_home: dict[Realm, dict[str, Realm]] = {}
 
-_BOOTSTRAP = "<frozen importlib._bootstrap>"
+#: The file name of importlib's own code.
+BOOTSTRAP = "<frozen importlib._bootstrap>"
 _bootstrap: Any = importlib._bootstrap
 _FROM_LIST = _bootstrap._handle_fromlist.__code__
 _CALL = _bootstrap._call_with_frames_removed.__code__
@@ -234,7 +236,7 @@ def at_home(top: str, frame: FrameType) -> Realm | None:
     within = inner = None
     code = frame.f_code
     try:
-        while code.co_filename == _BOOTSTRAP:
+        while code.co_filename == BOOTSTRAP:
             within, inner = inner, code
             frame = frame.f_back  # type: ignore[assignment]  # None: see below
             code = frame.f_code
@@ -263,7 +265,7 @@ def settle_at_home(realm: Realm, frame: FrameType) -> bool:
         False where more is to be said or noted than this.
     """
     code = frame.f_code
-    if code.co_filename == _BOOTSTRAP or code is ENTRY:
+    if code.co_filename == BOOTSTRAP or code is ENTRY:
         return True  # not the import statement itself
     namespace = frame.f_globals
     if namespace.get("__realm__") is not realm or OVERLAYS[0] or trace.wanted():

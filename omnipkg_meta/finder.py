@@ -22,9 +22,10 @@ from omnipkg_meta import absent, answering, asking, meta_path, metadata, modules
 from omnipkg_meta.activation import CURRENT, OVERLAYS
 from omnipkg_meta.answering import realm_for
 from omnipkg_meta.belonging import everybodys, may_be_taken
+from omnipkg_meta.importers import share
 from omnipkg_meta.layout import portions
 from omnipkg_meta.loaders import load_inside, load_outside
-from omnipkg_meta.locks import share, without_import_lock
+from omnipkg_meta.locks import without_import_lock
 from omnipkg_meta.namespaces import JOINED, join
 from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.realm import (

@@ -17,9 +17,9 @@ from omnipkg_meta import (
     bare_names,
     environ,
     finder,
+    importers,
     interpreter_state,
     lazy_imports,
-    locks,
     marks,
     meta_path,
     modules,
@@ -35,7 +35,17 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER_FORK", "ON_UNINSTALL", "install", "installed", "uninstall"]
 
-_PARTS = (lazy_imports, modules, locks, marks, native_entry, finder, absent, environ, bare_names)
+_PARTS = (
+    lazy_imports,
+    modules,
+    importers,
+    marks,
+    native_entry,
+    finder,
+    absent,
+    environ,
+    bare_names,
+)
 
 #: Called when the hooks have come out, by whoever remembers that they are in.
 ON_UNINSTALL: list[Callable[[], None]] = []

@@ -114,12 +114,6 @@ class RealmModules(dict):  # type: ignore[type-arg]
 
     def __setitem__(self, name: Any, module: Any) -> None:
         frame = _getframe().f_back
-        if frame is not None and isinstance(name, str):
-            realm = at_home(name.partition(".")[0], frame)
-            if realm is not None:
-                # What the home of the writing code provides is not for it to take.
-                realm.modules[name] = module
-                return
         take(name, module, frame)
         _apply(put, self, name, frame, module)
 
