@@ -134,6 +134,13 @@ def traffic(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.traffic", *session.posargs)
 
 
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Read whatever atheris comes upon: ``nox -s fuzz -- --seconds 600 lock``."""
+    session.install("-e", ".[fuzz]")
+    session.run("python", "-m", "benchmarks.fuzz", *session.posargs)
+
+
 @nox.session
 def scale(session: nox.Session) -> None:
     """Measure what grows with the number of bubbles, realms, scopes and threads."""

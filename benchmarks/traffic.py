@@ -3,8 +3,11 @@
 Run from the root of the project::
 
     python -m benchmarks.traffic --processes 6 --steps 200
+    python -m benchmarks.traffic --processes 50 --minutes 3
 
-The model, which holds at every moment for every process:
+First all processes want the same bubble at once, which is not there: it has to be built
+once, and used by all.  Then each does as it likes.  The model, which holds at every
+moment for every process:
 
 - an operation succeeds, or ends with one of the errors that its documentation names;
 - what was found is a whole bubble of the version that was asked for;
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -27,9 +31,11 @@ import time
 from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import omnipkg_meta as om
 from omnipkg_meta.errors import (
     BubbleInUseError,
     BubbleInvalidError,
@@ -43,7 +49,7 @@ from omnipkg_meta.store.verify import problems
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 VERSIONS = ("1.0", "2.0", "3.0")
 
@@ -53,6 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=6)
     parser.add_argument("--steps", type=int, default=200, help="of each process")
+    parser.add_argument("--minutes", type=float, help="for so long, instead of so many steps")
     parser.add_argument("--seed", type=int, default=4)
     arguments = parser.parse_args()
     if not hasattr(os, "fork"):
@@ -64,43 +71,110 @@ def main() -> int:
         for version in VERSIONS:
             files: dict[str, str | bytes] = {f"leaf/m{n}.py": f"x = {n}\n" for n in range(20)}
             make_wheel(wheels, "leaf", version, {**files, "leaf/__init__.py": ""})
+        rushed = rush(Store(Path(place, "rush")), wheels, arguments.processes)
         seeds = [arguments.seed * 1000 + number for number in range(arguments.processes)]
-        found = run(store, wheels, seeds, arguments.steps)
+        limits = Limits(arguments.steps)
+        if arguments.minutes is not None:
+            limits = Limits(sys.maxsize, time.monotonic() + 60 * arguments.minutes)
+        found = run(store, wheels, seeds, limits)
+    found = {**found, "rush": rushed, "wrong": [*rushed.pop("wrong"), *found["wrong"]]}
     found["seconds"] = round(time.monotonic() - began, 1)
     print(json.dumps(found, indent=1))
     return 1 if found["wrong"] else 0
 
 
-def run(store: Store, wheels: Path, seeds: Sequence[int], steps: int) -> dict[str, object]:
-    """Let one process a seed loose on the store; return what they saw."""
+class Limits(NamedTuple):
+    """How much a process does.
+
+    Attributes:
+        steps: at most so many things.
+        until: nothing is begun after that, by ``time.monotonic``.
+    """
+
+    steps: int
+    until: float = math.inf
+
+
+def each(works: Sequence[Callable[[], object]]) -> list[Any]:
+    """Do each of these in a process of its own, all from one moment on; return what they return.
+
+    It is to be what JSON can hold.  What one raises is a string in its place.
+    """
     reading, writing = os.pipe()
+    # Nobody writes there: who reads goes on when the last other end is closed.
+    gate, opened = os.pipe()
     children = []
-    for seed in seeds:
+    for work in works:
         child = os.fork()
         if not child:
-            os.close(reading)
+            os.close(opened)
             try:
-                visitor = Visitor(store, wheels, seed)
                 try:
-                    visitor.visit(steps)
+                    os.read(gate, 1)
+                    told = work()
                 except BaseException as error:  # noqa: BLE001  # reported by the first process
-                    visitor.wrong.append(f"{type(error).__name__}: {error}")
-                os.write(writing, json.dumps([visitor.seen, visitor.wrong[:5]]).encode() + b"\n")
+                    told = f"{type(error).__name__}: {error}"[:500]
+                # In one piece, among those of the others (PIPE_BUF).
+                os.write(writing, json.dumps(told).encode() + b"\n")
             finally:
                 os._exit(0)
         children.append(child)
-    os.close(writing)
+    for descriptor in (writing, gate, opened):
+        os.close(descriptor)
     with os.fdopen(reading, encoding="utf-8") as pipe:
-        told = [json.loads(line) for line in pipe]
+        found = [json.loads(line) for line in pipe]
     for child in children:
         os.waitpid(child, 0)
+    return found + ["a process said nothing"] * (len(works) - len(found))
+
+
+def rush(store: Store, wheels: Path, count: int) -> dict[str, Any]:
+    """Have so many processes want one bubble at once, which is not there.
+
+    Returns:
+        How many built it, how many used it, and what was wrong.
+    """
+
+    def want() -> list[object]:
+        said: list[str] = []
+        options = ["--no-index", "--find-links", str(wheels)]
+        made = install(["leaf==1.0"], store=store, index_options=options, progress=said.append)
+        with om.use("leaf==1.0", store=store) as scope:
+            from leaf import m7  # type: ignore[import-not-found]
+        (bubble,) = scope.bubbles
+        right = bubble == made and m7.__file__.startswith(str(bubble.path))
+        return [any(one.startswith("installing") for one in said), right, m7.__file__]
+
+    began = time.monotonic()
+    told = each([want] * count)
+    wrong = [str(one) for one in told if not (isinstance(one, list) and one[1])]
+    built = sum(one[0] for one in told if isinstance(one, list))
+    wrong += [] if built == 1 else [f"it was built {built} times"]
+    wrong += [f"{one.id}: {what}" for one in store.bubbles() for what in store.verify(one)]
+    used, seconds = count - len(wrong), round(time.monotonic() - began, 1)
+    return {"built": built, "used": used, "seconds": seconds, "wrong": wrong}
+
+
+def run(store: Store, wheels: Path, seeds: Sequence[int], limits: Limits) -> dict[str, Any]:
+    """Let one process a seed loose on the store; return what they saw."""
+
+    def work(seed: int) -> list[object]:
+        visitor = Visitor(store, wheels, seed)
+        try:
+            visitor.visit(limits)
+        except BaseException as error:  # noqa: BLE001  # what was seen until then counts
+            visitor.wrong.append(f"{type(error).__name__}: {error}")
+        return [visitor.seen, [one[:500] for one in visitor.wrong[:3]]]
+
     seen: Counter[str] = Counter()
     wrong: list[str] = []
-    for counts, complaints in told:
+    for told in each([partial(work, seed) for seed in seeds]):
+        if isinstance(told, str):
+            wrong.append(told)
+            continue
+        counts, complaints = told
         seen.update(counts)
         wrong += complaints
-    if len(told) != len(children):
-        wrong.append(f"{len(children) - len(told)} processes said nothing")
     for bubble in store.bubbles():
         wrong += [f"in the end: {bubble.id}: {one}" for one in store.verify(bubble)]
     wrong += [f"in the end: {one}" for one in store.broken()]
@@ -120,10 +194,12 @@ class Visitor:
         self.seen: Counter[str] = Counter()
         self.wrong: list[str] = []
 
-    def visit(self, steps: int) -> None:
-        """Do so many things at random."""
+    def visit(self, limits: Limits) -> None:
+        """Do things at random."""
         deeds = (self.install, self.use, self.use, self.verify, self.remove, self.gc, self.list)
-        for _ in range(steps):
+        for _ in range(limits.steps):
+            if time.monotonic() > limits.until:
+                break
             deed = self.chance.choice(deeds)
             version = self.chance.choice(VERSIONS)
             try:
@@ -184,7 +260,9 @@ class Visitor:
         bubble = self.store.find([f"leaf=={version}"])
         if bubble is None:
             return "not there"
-        inode = bubble.path.stat().st_ino if bubble.path.exists() else None
+        inode = None
+        with suppress(OSError):
+            inode = bubble.path.stat().st_ino
         try:
             self.store.remove(bubble)
         except BubbleInUseError:

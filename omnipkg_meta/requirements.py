@@ -284,7 +284,10 @@ def _path_of(text: str, url: str) -> Path:
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # brackets that are no IPv6 address
+        raise _malformed(text, str(error)) from None
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         raise _malformed(
             text,

@@ -123,7 +123,7 @@ def collect_litter(store: Store, *, dry_run: bool) -> tuple[int, disk.Taken]:
     taken = disk.measure(*litter)
     if not dry_run:
         for path in orphans:
-            with suppress(BubbleInUseError), lease.exclusive(path):
+            with suppress(BubbleInUseError, FileNotFoundError), lease.exclusive(path):
                 path.rename(store.tag_path / f"{TRASH}{os.urandom(8).hex()}")
         sweep(store.tag_path)
     return len(litter), taken

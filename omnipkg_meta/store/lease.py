@@ -122,15 +122,25 @@ def exclusive(path: Path, *, force: bool = False) -> Iterator[None]:
         force: whether to go on without the lock.
 
     Raises:
+        FileNotFoundError: it is gone.
         BubbleInUseError: somebody uses it.
         StoreError: nothing says whether somebody does.
     """
-    descriptor = _open(path, os.O_RDWR)
-    if descriptor is None:
-        yield
-        return
-    try:
+    while True:
+        before = path.stat()
+        descriptor = _open(path, os.O_RDWR)
+        if descriptor is None:
+            if os.path.samestat(before, path.stat()):
+                yield
+                return
+            continue
         got = _lock(descriptor, shared=False, patience=0.0 if force else _TO_REMOVE)
+        # Made afresh since it was opened: it is the new one that is about to go, and that
+        # somebody may use.
+        if force or _is(descriptor, path):
+            break
+        os.close(descriptor)
+    try:
         if got is None and not force:
             raise StoreError(
                 f"the bubble {path.name} may be in use",
@@ -139,8 +149,7 @@ def exclusive(path: Path, *, force: bool = False) -> Iterator[None]:
                 path=path,
                 errno=errno.ENOLCK,
             )
-        # Where it is gone, another process has removed it meanwhile; the caller will find out.
-        if got is False and not force and _is(descriptor, path):
+        if got is False and not force:
             raise _in_use(path)
         yield
     finally:

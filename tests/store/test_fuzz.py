@@ -63,6 +63,7 @@ values = st.recursive(
 @given(texts)
 @example("leaf @ https://user:password@host/leaf.whl")
 @example("leaf; python_version")
+@example("leaf @ file://leaf[m/oxr")
 @example("leaf==1.0.*.*")
 @example("-r /etc/passwd")
 def test_a_requirement_is_read_or_is_a_requirement_error(text: str) -> None:

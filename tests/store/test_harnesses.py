@@ -43,3 +43,10 @@ def test_processes_that_share_a_store_at_random_never_see_what_the_model_forbids
     told = harness("traffic", "--processes", "3", "--steps", "20")
     assert sum(told["seen"].values()) == 60
     assert told["seen"]["install: done"] > 0
+
+
+def test_processes_that_want_a_missing_bubble_at_the_same_moment_build_it_once_and_all_use_it() -> (
+    None
+):
+    told = harness("traffic", "--processes", "12", "--steps", "1")
+    assert (told["rush"]["built"], told["rush"]["used"]) == (1, 12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -282,6 +283,34 @@ def remove_at_once(
         outcomes.append("removed")
     except BubbleNotFoundError:
         outcomes.append("gone")
+
+
+@pytest.mark.parametrize("old_is_used", [False, True])
+def test_who_waits_to_remove_a_bubble_does_not_take_the_new_one_that_is_made_in_its_place(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, old_is_used: bool
+) -> None:
+    bubble = world.make(world.name("leaf"), "1.0")
+    new, lock = tmp_path / "new", lease._lock
+    shutil.copytree(bubble.path, new)
+    held: list[int] = []
+
+    def exchange(descriptor: int, *, shared: bool, patience: float) -> bool | None:
+        if not shared and not held:  # the old one is open, and another process comes between
+            if old_is_used:
+                held.append(lease._shared(bubble.path))
+            bubble.path.rename(tmp_path / "old")
+            new.rename(bubble.path)
+            held.append(lease._shared(bubble.path))
+        return lock(descriptor, shared=shared, patience=patience)
+
+    monkeypatch.setattr(lease, "_lock", exchange)
+    with pytest.raises(BubbleInUseError):
+        world.store.remove(bubble)
+    assert world.store.get(bubble.id) == bubble
+    for descriptor in held:
+        os.close(descriptor)
+    world.store.remove(bubble)
+    assert world.store.get(bubble.id) is None
 
 
 def test_of_threads_that_remove_at_once_one_succeeds_and_none_sees_a_lease(world: World) -> None:
