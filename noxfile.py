@@ -128,6 +128,13 @@ def crashes(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Build and remove on a full disk, and while calls fail, and look at what is left."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "benchmarks.faults", *session.posargs)
+
+
+@nox.session
 def traffic(session: nox.Session) -> None:
     """Let processes install, use, verify, remove and collect at random, in one store."""
     session.install("-e", ".[test]")

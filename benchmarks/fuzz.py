@@ -243,13 +243,19 @@ def _run(target: str, seconds: int, keep: Path) -> dict[str, Any]:
     """Fuzz one target in a process of its own: it ends with the first input that is wrong."""
     command = [sys.executable, "-m", "benchmarks.fuzz", "--inside", "--seconds", str(seconds)]
     command += ["--keep", str(keep.resolve()), target]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    counted = re.search(r"Done (\d+) runs", done.stderr)
-    counted = counted or re.search(r"stat::number_of_executed_units:\s*(\d+)", done.stderr)
-    trace = done.stderr.partition("Uncaught Python exception")[2].splitlines()
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    counted = re.search(r"stat::number_of_executed_units:\s*(\d+)", done.stdout)
+    trace = done.stdout.partition("Uncaught Python exception")[2].splitlines()
     wrong = [line for line in trace if line.strip() and not line.startswith(("=", "INFO"))][-12:]
     if done.returncode and not wrong:
-        wrong = done.stderr.splitlines()[-12:]
+        wrong = done.stdout.splitlines()[-12:]
     kept = sorted(keep.glob(f"{target}-*"))
     return {
         "executions": int(counted[1]) if counted else 0,

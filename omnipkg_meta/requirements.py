@@ -220,7 +220,10 @@ def _parse_one(text: object) -> Asked | None:
         raise _malformed(str(text), f"a requirement is a string, and this is {type(text).__name__}")
     stripped = text.strip()
     if "@" not in stripped and (match := _WHEEL.fullmatch(stripped)):
-        path = Path(match["path"]).expanduser()
+        try:
+            path = Path(match["path"]).expanduser()
+        except (RuntimeError, ValueError) as error:  # there is no such user
+            raise _malformed(text, str(error)) from None
         return _local_wheel(text, path, frozenset(_split_extras(match["extras"])), None)
     if not stripped:
         raise _malformed(text, "it is empty")

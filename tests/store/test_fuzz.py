@@ -64,6 +64,8 @@ values = st.recursive(
 @example("leaf @ https://user:password@host/leaf.whl")
 @example("leaf; python_version")
 @example("leaf @ file://leaf[m/oxr")
+@example("~nobody-of-that-name/x-1.0-py3-none-any.whl")
+@example("~\0/x-1.0-py3-none-any.whl")
 @example("leaf==1.0.*.*")
 @example("-r /etc/passwd")
 def test_a_requirement_is_read_or_is_a_requirement_error(text: str) -> None:

@@ -50,3 +50,18 @@ def test_processes_that_want_a_missing_bubble_at_the_same_moment_build_it_once_a
 ):
     told = harness("traffic", "--processes", "12", "--steps", "1")
     assert (told["rush"]["built"], told["rush"]["used"]) == (1, 12)
+
+
+@pytest.mark.slow
+def test_a_full_disk_and_calls_that_fail_leave_whole_bubbles_and_litter_for_gc() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.faults", "--count", "25"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = json.loads(done.stdout)
+    for kind in ("full", "failing"):
+        assert "left out" in told[kind] or told[kind]["wrong"] == []
+    assert done.returncode == 0
