@@ -143,6 +143,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     if config.pluginmanager.has_plugin(_WHOLE_RUN):
         raise pytest.UsageError("--bubble and --bubbles contradict each other: give one of them")
+    _check_pytest()
     from omnipkg_meta.integrations.pytest_matrix import Matrix
 
     with usage_errors():
@@ -152,10 +153,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config.pluginmanager.register(matrix, _MATRIX)
 
 
+def _check_pytest() -> None:
+    # Since 8.1 fixtures are looked for among the nodes above a test, and not by its name.
+    if tuple(map(int, pytest.__version__.split(".")[:2])) < (8, 1):
+        raise pytest.UsageError(f"bubbles need pytest 8.1 or newer; this is {pytest.__version__}")
+
+
 @pytest.hookimpl(trylast=True)  # after other parameters, so that the version stands last
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test for each bubble of a ``bubbles`` mark."""
     if any(mark.name in MARKS for mark in metafunc.definition.iter_markers()):
+        _check_pytest()
         from omnipkg_meta.integrations.pytest_scopes import parametrize
 
         parametrize(metafunc)
@@ -166,6 +174,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Enter and leave scopes from now on, if there is a test that asks for it."""
     plugins = config.pluginmanager
     if plugins.has_plugin(_MATRIX) or any(any(map(one.get_closest_marker, MARKS)) for one in items):
+        _check_pytest()
         from omnipkg_meta.integrations.pytest_scopes import InScopes
 
         plugins.register(InScopes(), _SCOPES)
