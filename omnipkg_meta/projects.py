@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
-__all__ = ["ProjectBubble", "Synced", "bubbles_of", "nearest", "project", "sync"]
+__all__ = ["ProjectBubble", "Synced", "bubbles_of", "named", "nearest", "project", "sync"]
 
 _FILE = "pyproject.toml"
 # PEP 751: what stands between "pylock." and ".toml" has no dot.
@@ -132,23 +132,49 @@ def project(name: str) -> ProjectBubble:
     """
     caller = Path(sys._getframe(1).f_code.co_filename)
     starts = [caller.parent] if caller.is_absolute() and caller.exists() else []
-    for start in (*starts, Path.cwd()):
+    starts.append(Path.cwd())
+    for start in starts:
         file = nearest(start)
         if file is not None:
-            found = bubbles_of(file)
-            if name not in found:
-                raise ProjectError(
-                    f"{file} names no bubble {name!r}",
-                    cause=f"it names {', '.join(sorted(found)) or 'none'}",
-                    tip=f'{name} = ["..."] under [tool.omnipkg-meta.bubbles]',
-                    file=file,
-                )
-            return found[name]
-    places = dict.fromkeys((*starts, Path.cwd()))
-    raise ProjectError(
-        f"no pyproject.toml names bubbles, so there is none called {name!r}",
-        cause=f"looked in {' and '.join(map(str, places))}, and above",
-        tip=f'{name} = ["..."] under [tool.omnipkg-meta.bubbles] in a {_FILE}',
+            return _of_name(bubbles_of(file), file, name)
+    raise _nowhere(starts)
+
+
+def named(names: Sequence[str] = (), start: Path | None = None) -> list[ProjectBubble]:
+    """Return bubbles of the project that lies in a directory, or above it.
+
+    Args:
+        names: which of them; none for all.
+        start: where to look; the working directory when not given.
+
+    Raises:
+        ProjectError: there is no project that names bubbles, or none of that name, or the
+            file cannot be read.
+    """
+    start = (start or Path.cwd()).absolute()
+    file = nearest(start)
+    if file is None:
+        raise _nowhere([start])
+    found = bubbles_of(file)
+    return [_of_name(found, file, name) for name in names or found]
+
+
+def _of_name(found: dict[str, ProjectBubble], file: Path, name: str) -> ProjectBubble:
+    if name not in found:
+        raise ProjectError(
+            f"{file} names no bubble {name!r}",
+            cause=f"it names {', '.join(sorted(found)) or 'none'}",
+            tip=f'{name} = ["..."] under [tool.omnipkg-meta.bubbles]',
+            file=file,
+        )
+    return found[name]
+
+
+def _nowhere(starts: Sequence[Path]) -> ProjectError:
+    return ProjectError(
+        f"no {_FILE} names bubbles",
+        cause=f"looked in {' and '.join(map(str, dict.fromkeys(starts)))}, and above",
+        tip='name = ["requirement"] under [tool.omnipkg-meta.bubbles]',
         file=None,
     )
 

@@ -46,7 +46,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _types(arguments: argparse.Namespace) -> int:
     from omnipkg_meta import checkers
-    from omnipkg_meta.cli.project import named
+    from omnipkg_meta.projects import named
     from omnipkg_meta.scope import use
 
     mains = checkers.mains_path()

@@ -15,9 +15,9 @@ from omnipkg_meta.cli.store import add_index_options, index_options
 if TYPE_CHECKING:
     import argparse
 
-    from omnipkg_meta.projects import ProjectBubble, Synced
+    from omnipkg_meta.projects import Synced
 
-__all__ = ["add_commands", "named"]
+__all__ = ["add_commands"]
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -49,41 +49,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     sync.set_defaults(run=_sync)
 
 
-def named(names: list[str], directory: str | None = None) -> list[ProjectBubble]:
-    """Return bubbles of the project that lies in a directory, or here, or above.
-
-    Args:
-        names: which of them; none for all.
-        directory: where to look; the working directory when not given.
-
-    Raises:
-        ProjectError: there is no project that names bubbles, or none of that name.
-    """
-    from omnipkg_meta.errors import ProjectError
-    from omnipkg_meta.projects import bubbles_of, nearest
-
-    start = Path.cwd() if directory is None else Path(directory).absolute()
-    file = nearest(start)
-    if file is None:
-        raise ProjectError(
-            "no pyproject.toml names bubbles",
-            cause=f"looked in {start}, and above",
-            tip='name = ["requirement"] under [tool.omnipkg-meta.bubbles]',
-            file=None,
-        )
-    found = bubbles_of(file)
-    for name in names:
-        if name not in found:
-            raise ProjectError(
-                f"{file} names no bubble {name!r}",
-                cause=f"it names {', '.join(sorted(found)) or 'none'}",
-                file=file,
-            )
-    return [found[name] for name in names or found]
-
-
 def _sync(arguments: argparse.Namespace) -> int:
-    from omnipkg_meta.projects import sync
+    from omnipkg_meta.projects import named, sync
     from omnipkg_meta.scope import install
 
     done: list[Synced] = []
@@ -95,7 +62,8 @@ def _sync(arguments: argparse.Namespace) -> int:
             allow_build=arguments.allow_build,
             progress=progress,
         )
-        wanted = named(arguments.names, arguments.project)
+        start = None if arguments.project is None else Path(arguments.project)
+        wanted = named(arguments.names, start)
         for one in sync(wanted, make, frozen=arguments.frozen, upgrade=arguments.upgrade):
             done.append(one)
             what = "wrote" if one.written else "as locked in"

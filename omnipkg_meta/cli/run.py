@@ -115,7 +115,7 @@ def _of_project(arguments: argparse.Namespace, store: Store) -> list[Bubble]:
 
     if not arguments.names:
         return []
-    from omnipkg_meta.cli.project import named
+    from omnipkg_meta.projects import named
 
     bubbles = []
     for one in named(arguments.names):

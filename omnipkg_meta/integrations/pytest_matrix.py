@@ -28,17 +28,20 @@ import pytest
 
 from omnipkg_meta import installed
 from omnipkg_meta.errors import MainModuleWarning
-from omnipkg_meta.integrations.pytest_plugin import installing
+from omnipkg_meta.integrations.pytest_plugin import installing, project_bubble
 from omnipkg_meta.integrations.pytest_scopes import SCOPE
+from omnipkg_meta.projects import named
 from omnipkg_meta.realm import MAIN
 from omnipkg_meta.requirements import name_of, parse
 from omnipkg_meta.scope import use
 from omnipkg_meta.sources import adopt_also
-from omnipkg_meta.terms import read
+from omnipkg_meta.terms import Terms, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import ModuleType
+
+    from omnipkg_meta.sources import Source
 
 __all__ = ["Matrix", "Version"]
 
@@ -51,7 +54,7 @@ class Version:
     """One of the bubbles that all tests run on.
 
     Args:
-        text: the requirements, with `` + `` between them.
+        text: the requirements, with `` + `` between them; or ``project:NAME``.
         adopt: what main has installed and is loaded anew for it.
         root: where the project lies, all of which is loaded anew.
         install: whether the bubble may be built if it is missing.
@@ -64,18 +67,28 @@ class Version:
     def __init__(
         self, text: str, *, adopt: Sequence[str], root: Path, install: bool | None
     ) -> None:
-        requirements = [one.strip() for one in text.split(" + ")]
-        self.name = "+".join(one.replace(" ", "") for one in requirements)
+        name = project_bubble(text)
+        sources: list[Source] = [one.strip() for one in text.split(" + ")]
+        terms = Terms()
+        if name is not None:
+            (own_bubble,) = named([name], root)
+            sources, terms = [own_bubble], own_bubble.terms
+        self.name = name or "+".join(str(one).replace(" ", "") for one in sources)
         self._root = root
+        requirements = [
+            text for one in sources for text in getattr(one, "requirements", (str(one),))
+        ]
         self.roots = frozenset(name_of(one.canonical) for one in parse(requirements))
-        self.scope = use(*requirements, install=install)
+        self.scope = use(*sources, install=install)
         self._realm = MAIN
         if self.scope.bubbles:  # else main has that version, and its modules serve
             (bubble,) = self.scope.bubbles
             own = (_importable(root) | _in_place(root)) - bubble.import_names.keys()
-            names = sorted({*own, *adopt, "conftest"})
+            names = sorted({*own, *adopt, *terms.adopt, "conftest"})
             share = [one for one in _RUNNER if one in bubble.distributions]
-            self.scope = use(bubble, share=share, adopt=names)
+            self.scope = use(
+                bubble, share=[*terms.share, *share], adopt=names, hermetic=terms.hermetic
+            )
             self._realm = self.scope._realms[0] if self.scope.bubbles else MAIN
 
     def __str__(self) -> str:
@@ -103,7 +116,7 @@ class Version:
         for value in list(vars(module).values()):
             name = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
             top = name.partition(".")[0] if isinstance(name, str) else ""
-            if not top or top in sys.stdlib_module_names or self._realm.provider(top) is not None:
+            if not top or self._realm.provider(top) is not None or _is_everybodys(top):
                 continue
             for one in installed.owners(top):
                 both = self.roots & {need.name for need in installed.requirements(one)}
@@ -157,8 +170,12 @@ def _in_place(root: Path) -> frozenset[str]:
     return frozenset(filter(str.isidentifier, names))
 
 
+def _is_everybodys(name: str) -> bool:
+    return name in sys.stdlib_module_names or name in ("omnipkg_meta", "_pytest", *_RUNNER)
+
+
 def _is_foreign(name: str) -> bool:
-    if name in sys.stdlib_module_names or name in ("omnipkg_meta", "pytest", "_pytest"):
+    if _is_everybodys(name):
         return True
     return any(not one.editable for one in installed.owners(name))
 

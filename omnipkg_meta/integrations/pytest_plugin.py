@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.overlay import Handle
     from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["MARKS", "bubble", "installing"]
+__all__ = ["MARKS", "bubble", "installing", "project_bubble"]
 
 MARKS = ("bubble", "bubbles")
 _WHOLE_RUN, _MATRIX, _SCOPES = (f"omnipkg_meta_{one}" for one in ("whole_run", "matrix", "scopes"))
@@ -36,7 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="REQ",
-        help="lay a bubble over main for the whole run; several requirements make one bubble",
+        help="lay a bubble over main for the whole run; several requirements make one bubble, "
+        "and project:NAME is one that pyproject.toml names",
     )
     group.addoption(
         "--bubbles",
@@ -44,7 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="REQ",
         help="run every test on this version too, in the same process: give it once for each "
-        "version; 'REQ + REQ' is one bubble of several requirements",
+        "version; 'REQ + REQ' is one bubble of several requirements, and project:NAME one that "
+        "pyproject.toml names",
     )
     group.addoption(
         "--bubble-adopt",
@@ -85,6 +87,12 @@ def installing(config: pytest.Config) -> bool | None:
     return True if options.bubble_install or config.getini("bubble_install") else None
 
 
+def project_bubble(text: str) -> str | None:
+    """Return the name in ``project:NAME``, which stands for a bubble of the project; else None."""
+    prefix, colon, name = text.strip().partition(":")
+    return name if colon and prefix == "project" else None
+
+
 @contextmanager
 def usage_errors() -> Iterator[None]:
     """Say what is wrong with an option or a setting as pytest does."""
@@ -104,31 +112,47 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Lay the bubble of ``--bubble`` over main before a conftest can have loaded main's."""
     requirements = early_config.known_args_namespace.bubble or early_config.getini("bubble")
     if requirements:
-        import omnipkg_meta
+        from omnipkg_meta.overlay import activate
 
+        asked = [one for one in requirements if project_bubble(one) is None]
+        names = [name for name in map(project_bubble, requirements) if name is not None]
+        install = installing(early_config)
+        whole = _WholeRun()
         with usage_errors():
-            handle = omnipkg_meta.activate(*requirements, install=installing(early_config))
-        early_config.pluginmanager.register(_WholeRun(handle), _WHOLE_RUN)
+            if names:
+                from omnipkg_meta.projects import named
+
+                for one in named(names, early_config.rootpath):
+                    whole.handles.append(activate(one, install=install))
+            if asked:
+                whole.handles.append(activate(*asked, install=install))
+        early_config.pluginmanager.register(whole, _WHOLE_RUN)
 
 
 class _WholeRun:
     """Registered for a run of ``--bubble``.
 
     Attributes:
-        handle: what the run activated.
+        handles: what the run activated, the last one innermost.
     """
 
-    def __init__(self, handle: Handle) -> None:
-        self.handle = handle
+    def __init__(self) -> None:
+        self.handles: list[Handle] = []
+
+    @property
+    def bubbles(self) -> list[Bubble]:
+        """What lies over main, the innermost first."""
+        return [bubble for handle in reversed(self.handles) for bubble in handle.bubbles]
 
     def pytest_report_header(self) -> list[str]:
-        """Say which bubble lies over main."""
-        bubbles = ", ".join(one.id for one in self.handle.bubbles)
+        """Say what lies over main."""
+        bubbles = ", ".join(one.id for one in self.bubbles)
         return [f"bubble: {bubbles or 'none, main serves'}"]
 
     def pytest_unconfigure(self) -> None:
         """End what ``--bubble`` began."""
-        self.handle.close()
+        for handle in self.handles:
+            handle.close()
 
 
 # -- all tests on several versions, and marks -------------------------------------
@@ -189,5 +213,5 @@ def bubble(request: pytest.FixtureRequest) -> Bubble | None:
     active: Sequence[Bubble] = getattr(scope, "bubbles", ())
     whole: Any = request.config.pluginmanager.get_plugin(_WHOLE_RUN)
     if scope is omnipkg_meta.main and whole is not None:
-        active = whole.handle.bubbles
+        active = whole.bubbles
     return next(iter(active), None)

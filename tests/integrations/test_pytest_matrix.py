@@ -221,6 +221,45 @@ def test_several_requirements_make_one_bubble(suite: Suite) -> None:
     done.stdout.fnmatch_lines([f"*::test_it[[]{suite.name}==3.[*]+{other}==4.0[]] PASSED*"])
 
 
+def test_versions_can_be_bubbles_that_the_project_names(suite: Suite) -> None:
+    helper = suite.world.name("helper")
+    suite.world.install(suite.world.wheel(helper, "3.0"))
+    suite.world.bubble(suite.world.wheel(suite.name, "2.5"), suite.world.wheel(helper, "2.0"))
+    (suite.pytester.path / "pyproject.toml").write_text(
+        f"[tool.omnipkg-meta.bubbles]\nold = ['{suite.name}==1.*']\n"
+        f"shared = {{ requirements = ['{suite.name}==2.5'], share = ['{helper}'] }}\n"
+    )
+    suite.write(
+        f"""
+import PKG, {helper}
+def test_it():
+    print(PKG.__version__, {helper}.__version__)
+""",
+        "tests/test_it",
+    )
+    done = suite.run("-v", "-rP", "--bubbles", "project:old", "--bubbles", "project:shared")
+    done.assert_outcomes(passed=2)
+    done.stdout.fnmatch_lines(["*::test_it[[]old[]] PASSED*", "*::test_it[[]shared[]] PASSED*"])
+    done.stdout.fnmatch_lines(["1.0 3.0", "*", "2.5 3.0"], consecutive=False)
+    done = suite.run("--bubbles", "project:older")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert "names no bubble 'older'" in done.stderr.str()
+
+
+def test_what_runs_the_tests_is_not_said_to_go_on_with_mains_version(suite: Suite) -> None:
+    suite.world.bubble(suite.world.wheel("iniconfig", "9.0"))
+    suite.write(
+        """
+import iniconfig
+import pytest
+def test_it():
+    assert iniconfig.__version__ == "9.0"
+    assert pytest.version_tuple
+"""
+    )
+    suite.run("--bubbles", "iniconfig==9.0").assert_outcomes(passed=1)
+
+
 def test_what_is_installed_is_loaded_anew_only_if_it_is_named(suite: Suite) -> None:
     library = suite.world.name("library")
     module = {f"{library}.py": f"import {suite.name} as used\n"}

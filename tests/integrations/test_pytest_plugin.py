@@ -318,6 +318,25 @@ def test_threads_get_it():
         done.stdout.fnmatch_lines([f"bubble: {suite.name}-*"])
 
 
+def test_a_whole_run_in_bubbles_that_the_project_names(suite: Suite) -> None:
+    other = suite.world.name("other")
+    suite.world.versions(other, "3.0", main="2.5")
+    (suite.pytester.path / "pyproject.toml").write_text(
+        f"[tool.omnipkg-meta.bubbles]\nold = ['{suite.name}==1.0']\n"
+    )
+    suite.write(
+        f"import PKG, {other}\ndef test_it(bubble):\n"
+        f"    assert (PKG.__version__, {other}.__version__) == ('1.0', '3.0')\n"
+        f"    assert bubble.distributions == {{'{other}': '3.0'}}\n",
+        "tests/test_it",
+    )
+    done = suite.run("--bubble", "project:old", "--bubble", f"{other}==3.0")
+    done.assert_outcomes(passed=1)
+    done = suite.run("--bubble", "project:none")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert "names no bubble 'none'" in done.stderr.str()
+
+
 def test_a_mark_goes_before_the_bubble_of_the_run(suite: Suite) -> None:
     suite.write(
         """
