@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -187,7 +188,7 @@ def nearest(start: Path) -> Path | None:
     """
     for directory in (start, *start.parents):
         file = directory / _FILE
-        if file.is_file() and "bubbles" in _own_table(file):
+        if file.is_file() and "bubbles" in _own_table(file, _stamp(file)):
             return file
     return None
 
@@ -199,14 +200,31 @@ def bubbles_of(file: Path) -> dict[str, ProjectBubble]:
         ProjectError: it cannot be read, or something in it is not what it should be.
         RequirementError: a requirement is malformed.
     """
-    table = _own_table(file).get("bubbles", {})
+    return dict(_bubbles(file, _stamp(file)))
+
+
+@lru_cache(maxsize=64)
+def _bubbles(file: Path, stamp: tuple[int, ...]) -> dict[str, ProjectBubble]:
+    table = _own_table(file, stamp).get("bubbles", {})
     if not isinstance(table, dict):
         raise _wrong(file, "bubbles is no table")
     return {name: _read(file, name, value) for name, value in table.items()}
 
 
-def _own_table(file: Path) -> dict[str, Any]:
+def _stamp(file: Path) -> tuple[int, ...]:
+    """Return what changes when a file is written: as long as it does not, it is read once."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise _wrong(file, error.strerror) from None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=64)
+def _own_table(file: Path, stamp: tuple[int, ...]) -> dict[str, Any]:
     from omnipkg_meta.store.lock import read_toml
+
+    del stamp  # only makes what was written since another question
 
     try:
         data = read_toml(file.read_text("utf-8"))
@@ -249,7 +267,7 @@ def _read(file: Path, name: str, value: object) -> ProjectBubble:
     return ProjectBubble(name, file, requirements, terms)
 
 
-def _wrong(file: Path, cause: str, tip: str | None = None) -> ProjectError:
+def _wrong(file: Path, cause: str | None, tip: str | None = None) -> ProjectError:
     return ProjectError(f"{file} cannot be used", cause=cause, tip=tip, file=file)
 
 

@@ -110,6 +110,14 @@ def test_the_file_is_that_of_the_asking_code_and_then_that_of_the_working_direct
     assert typed["found"] == om.project("here")
 
 
+def test_what_is_written_into_the_file_counts_from_then_on(root: Path) -> None:
+    write(root, 'old = ["x==1"]')
+    assert om.project("old").requirements == ("x==1",)
+    assert om.project("old") is om.project("old")  # it is not read each time
+    write(root, 'old = ["x==10"]')
+    assert om.project("old").requirements == ("x==10",)
+
+
 def test_what_is_not_named_is_said_with_what_is(root: Path) -> None:
     with pytest.raises(ProjectError, match=r"no pyproject\.toml names bubbles") as nowhere:
         om.project("old")
