@@ -37,7 +37,7 @@ from omnipkg_meta.asking import IMPORT_NAME, Asker, who
 from omnipkg_meta.namespaces import portion
 from omnipkg_meta.realm import CLAIMED, MAIN
 from omnipkg_meta.resolution import Rule, in_scope
-from omnipkg_meta.storage import gone, is_claimed, leave_alone, spare, take
+from omnipkg_meta.storage import ORDINARY, gone, is_claimed, leave_alone, spare, take
 from omnipkg_meta.views import Items, Keys, Values
 
 if TYPE_CHECKING:
@@ -232,8 +232,11 @@ class GuardedModules(RealmModules):
         frame = _getframe().f_back
         if is_claimed(name):
             return _missing(name, frame, guarded=True)
-        leave_alone(name, frame)
-        return _missing(name, frame) if is_claimed(name) else dict.__getitem__(self, name)
+        if ORDINARY.get(name) != id(dict.get(self, name)):
+            leave_alone(name, frame)
+            if is_claimed(name):
+                return _missing(name, frame)
+        return dict.__getitem__(self, name)
 
     def get(self, name: Any, default: Any = None) -> Any:
         leave_alone(name, _getframe().f_back)

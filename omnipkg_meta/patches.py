@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import partial
+from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -98,13 +100,20 @@ def report() -> None:
             _say(realm, f"{place}.{name}", value)
 
 
+_is_function = partial(type.__instancecheck__, FunctionType)
+_file_of = attrgetter("__code__.co_filename")
+
+
 def _note_stand_ins(namespace: Mapping[str, Any]) -> None:
-    for value in list(namespace.values()):
-        if type(value) is FunctionType:
-            code = value.__code__
-            if kind_of(code.co_filename) not in _TRANSPARENT:
-                module = str(value.__globals__.get("__name__"))
-                STAND_INS.setdefault(qualname_of(code), set()).add(module)
+    functions = list(filter(_is_function, list(namespace.values())))
+    # Mostly all of them are of one file.
+    if all(kind_of(file) in _TRANSPARENT for file in set(map(_file_of, functions))):
+        return
+    for function in functions:
+        code = function.__code__
+        if kind_of(code.co_filename) not in _TRANSPARENT:
+            module = str(function.__globals__.get("__name__"))
+            STAND_INS.setdefault(qualname_of(code), set()).add(module)
 
 
 def _is_as_before(place: str, values: list[Any]) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ON_REMOVAL",
+    "ORDINARY",
     "after_fork",
     "claim",
     "claim_all",
@@ -186,7 +187,7 @@ def take(name: object, module: object, frame: FrameType | None) -> None:
     """
     entry = Entry.of(module)
     if entry.made_up:
-        _found.pop(name, None)
+        ORDINARY.pop(name, None)
     if (
         isinstance(name, str)
         and (entry.made_up or _in_a_bubble(name, entry.file))
@@ -233,10 +234,10 @@ def leave_alone(name: object, frame: FrameType | None) -> None:
     ``PyImport_AddModule`` would hand it that, and it would add its own to it.
     """
     found = _everybodys(name)
-    if found is _NOTHING or _found.get(name) == id(found):
+    if found is _NOTHING or ORDINARY.get(name) == id(found):
         return
     if not Entry.of(found).made_up:
-        _found[name] = id(found)
+        ORDINARY[name] = id(found)
     else:
         top = str(name).partition(".")[0]
         whole = _everybodys(top)
@@ -289,7 +290,7 @@ _unclaimed: set[object] = set()
 
 #: Names to the identities of modules that are not made up.  Not the modules: they may die;
 #: and what is made up in the place of one is taken out (:func:`take`).
-_found: dict[object, int] = {}
+ORDINARY: dict[object, int] = {}
 
 
 def _owner(module: Any) -> Realm | None:
