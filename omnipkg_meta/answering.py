@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import asking, declared, namespaces, resolution, surprise, trace
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
-from omnipkg_meta.asking import IMPORT_NAME, Asker, has_identity, imports, instruction, who
+from omnipkg_meta.asking import IMPORT_NAME, Asker, has_identity, imports, who
 from omnipkg_meta.belonging import everybodys
 from omnipkg_meta.interpreter_state import ENTRY
 from omnipkg_meta.kinds import KINDS, Kind, kind_of
@@ -246,9 +246,7 @@ def at_home(top: str, frame: FrameType) -> Realm | None:
     if inner is _FROM_LIST and within is not _CALL:
         return None  # it looks for an attribute, and what is native may import meanwhile
     if (
-        code.co_code[frame.f_lasti] != IMPORT_NAME
-        and code is not ENTRY
-        and instruction(frame) != IMPORT_NAME
+        code.co_code[frame.f_lasti] != IMPORT_NAME and code is not ENTRY and not imports(frame)
     ) or top in JOINED:
         return None
     return realm

@@ -19,6 +19,7 @@ from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta import kinds, native_stack
+from omnipkg_meta.import_calls import calls_import
 from omnipkg_meta.interpreter_state import ENTRY
 from omnipkg_meta.kinds import KINDS, STAND_INS, Kind, kind_of, qualname_of
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path, providers, realm_of_file
@@ -154,7 +155,8 @@ def _asker_in(frame: FrameType, home: Realm | None, passed_attributes: bool) -> 
     if frame.f_code is ENTRY:
         return Asker(home, _module_name(namespace), namespace["__file__"], frame, native=True)
     executing = instruction(frame)
-    if (passed_attributes or executing != IMPORT_NAME) and (asker := _native(frame)):
+    direct = executing == IMPORT_NAME or calls_import(frame)
+    if (passed_attributes or not direct) and (asker := _native(frame)):
         return asker
     late = home is None and executing in _TOUCHES
     # Without the keywords and defaults of ``Asker``, which cost more than the walk.
@@ -201,8 +203,8 @@ def has_identity(namespace: dict[str, Any]) -> bool:
 
 
 def imports(frame: FrameType) -> bool:
-    """Tell whether a frame is executing an import instruction."""
-    return instruction(frame) == IMPORT_NAME
+    """Tell whether a frame is executing an import instruction, or a call that is as good."""
+    return instruction(frame) == IMPORT_NAME or calls_import(frame)
 
 
 def instruction(frame: FrameType) -> int:
