@@ -157,6 +157,9 @@ def _importable(root: Path, file: Path | None = None) -> set[str]:
         if folder.is_relative_to(root) and folder.is_dir():
             found |= {one.stem for one in folder.glob("*.py")}
             found |= {one.parent.name for one in folder.glob("*/__init__.py")}
+            # Namespaces, but for environments that lie in the project.
+            spaces = {one.parent.parent for one in folder.glob("*/*/__init__.py")}
+            found |= {one.name for one in spaces if not (one / "pyvenv.cfg").exists()}
     return {one for one in found if one.isidentifier() and not _is_foreign(one)}
 
 

@@ -279,6 +279,22 @@ def test_it(bubble):
     suite.run(*BOTH).assert_outcomes(passed=2)
 
 
+def test_a_library_in_a_namespace_is_loaded_anew(suite: Suite) -> None:
+    space = suite.world.name("space")
+    suite.write("import PKG as used\n", f"src/{space}/library/__init__")
+    suite.write(f"import {space}.library\n", "conftest")
+    suite.write(
+        f"""
+from {space} import library
+def test_it(bubble):
+    assert library.used.__version__ == bubble.distributions["PKG"]
+""",
+        "tests/test_it",
+    )
+    suite.ini("pythonpath = src")
+    suite.run(*BOTH).assert_outcomes(passed=2)
+
+
 def test_a_library_that_a_finder_of_its_own_finds_in_place_is_loaded_anew(suite: Suite) -> None:
     library = suite.world.name("library")
     checkout = suite.pytester.path / "lib"
