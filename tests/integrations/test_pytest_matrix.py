@@ -246,6 +246,26 @@ def test_it():
     assert "names no bubble 'older'" in done.stderr.str()
 
 
+def test_pytest_is_mains_where_a_bubble_holds_another_one(suite: Suite) -> None:
+    old = {"pytest/__init__.py": "", "_pytest/__init__.py": ""}
+    suite.world.bubble(
+        suite.world.wheel(suite.name, "3.0", requires=["pytest"]),
+        suite.world.wheel("pytest", "0.1", old),
+    )
+    suite.write(
+        """
+import pytest
+import PKG
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_it(number):
+    with pytest.raises(AssertionError):
+        assert PKG.__version__ != "3.0"
+"""
+    )
+    suite.run("--bubbles", "PKG==3.0").assert_outcomes(passed=2)
+
+
 def test_what_runs_the_tests_is_not_said_to_go_on_with_mains_version(suite: Suite) -> None:
     suite.world.bubble(suite.world.wheel("iniconfig", "9.0"))
     suite.write(
