@@ -100,17 +100,31 @@ class Explanation:
     candidates: tuple[Candidate, ...]
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        answer = "main" if self.bubble is None else f"the bubble {self.bubble.id}"
-        lines = [
-            f"{self.name} {self.version or ''}".rstrip() + f" from {answer}",
-            f"  rule:  {self.rule} ({self.why})",
-            f"  file:  {self.origin or 'none: it is not there, or has no file'}",
-            f"  asker: {self.asker or 'nobody'}" + (f" ({place})" if place else ""),
-        ]
+        lines = [self._answer(), *(f"  {name + ':':<6} {fact}" for name, fact in self._facts())]
         if self.candidates:
             lines += ["  asked, in this order:", *(f"    {one}" for one in self.candidates)]
         return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  # IPython's
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        from omnipkg_meta.hypertext import card
+
+        asked = "\n".join(map(str, self.candidates))
+        return card(self._answer(), [*self._facts(), ("asked, in this order", asked)])
+
+    def _answer(self) -> str:
+        answer = "main" if self.bubble is None else f"the bubble {self.bubble.id}"
+        return f"{self.name} {self.version or ''}".rstrip() + f" from {answer}"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return [
+            ("rule", f"{self.rule} ({self.why})"),
+            ("file", self.origin or "none: it is not there, or has no file"),
+            ("asker", (self.asker or "nobody") + (f" ({place})" if place else "")),
+        ]
 
 
 def explain(name: str) -> Explanation:

@@ -66,6 +66,16 @@ class Scope:
     def __repr__(self) -> str:
         return f"use({', '.join([*map(repr, self.sources), *self._terms.arguments()])})"
 
+    def _repr_html_(self) -> str:
+        from omnipkg_meta.hypertext import card
+
+        # Nothing is looked for, nor made, because somebody looks.
+        homes = ["main" if one.bubble is None else one.bubble.id for one in self._realms]
+        held = [one.distributions for one in self._realms if one.bubble is not None]
+        holds = [f"{name} {version}" for one in held for name, version in one.items()]
+        facts = [("served by", ", ".join(homes) or "not entered yet"), ("holds", ", ".join(holds))]
+        return card(repr(self), facts)
+
     @property
     def bubbles(self) -> tuple[Bubble, ...]:
         """The bubbles of this scope, found now if need be; empty where main serves."""

@@ -243,6 +243,17 @@ class Bubble:
     def __repr__(self) -> str:
         return f"<Bubble {str(self.path)!r}>"
 
+    def _repr_html_(self) -> str:
+        from omnipkg_meta.hypertext import card
+
+        facts = [
+            ("made for", ", ".join(self.requested)),
+            ("holds", ", ".join(f"{name} {one}" for name, one in self.distributions.items())),
+            ("made", f"{self.created[:10]} by {self.builder}, for {self.tag}"),
+            ("where", str(self.path)),
+        ]
+        return card(self.id, facts)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (str(self.path),)
 
