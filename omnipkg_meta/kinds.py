@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
 
-__all__ = ["BACKPORTS", "KINDS", "STAND_INS", "Kind", "forget", "kind_of", "qualname_of"]
+__all__ = [
+    "BACKPORTS",
+    "KINDS",
+    "STAND_INS",
+    "Kind",
+    "act_for_callers",
+    "forget",
+    "kind_of",
+    "qualname_of",
+]
 
 _OUR_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _STANDARD_LIBRARY = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
@@ -54,6 +63,9 @@ qualname_of: Callable[[CodeType], str] = attrgetter(
     "co_qualname" if sys.version_info >= (3, 11) else "co_name"
 )
 
+#: Files of main's whose functions act for their callers, as the standard library's do.
+_HELPING: set[str] = set()
+
 #: Code file name to its kind.
 KINDS: dict[str, Kind] = {}
 
@@ -62,6 +74,16 @@ def forget() -> None:
     """Drop what was found out; the answers change with realms and with what main holds."""
     KINDS.clear()
     declared.forget()
+
+
+def act_for_callers(file: str) -> None:
+    """Take the functions of a file of main's for what they are: helpers of whoever calls them.
+
+    Their imports are answered as if the caller made them, and not as those of the
+    distribution that the file belongs to.
+    """
+    _HELPING.add(file)
+    KINDS.pop(file, None)
 
 
 def kind_of(file: str) -> Kind:
@@ -84,6 +106,8 @@ def _classify(file: str) -> Kind:  # noqa: PLR0911  # one line a kind
         _SITE_DIRECTORIES, len(_STANDARD_LIBRARY)
     ):
         return Kind.METADATA if "metadata" in file and "importlib" in file else Kind.TRANSPARENT
+    if file in _HELPING:
+        return Kind.TRANSPARENT
     is_bubbles = realm_of_file(file) is not MAIN
     if file.endswith(BACKPORTS) and (is_bubbles or _is_installed(file)):
         return Kind.TRANSPARENT

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 import omnipkg_meta as om
+from omnipkg_meta import kinds
 from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -353,3 +354,22 @@ def test_code_of_main_that_a_bubble_calls_finds_main(world: World, pair: Pair) -
     module = importlib.import_module(name)
     with om.use(pair.bubble):
         assert pair.module.call(module.dep) == "0.5"
+
+
+def test_a_file_of_mains_that_acts_for_callers_imports_what_they_would(world: World) -> None:
+    name, tool = world.name(), world.name("tool")
+    world.versions(name, "1.0", "2.0", main="0.5")
+    sources = {
+        f"{tool}/__init__.py": "",
+        f"{tool}/own.py": f"def ask():\n    import {name}\n    return {name}.__version__\n",
+    }
+    sources[f"{tool}/helping.py"] = sources[f"{tool}/own.py"]
+    world.install(world.wheel(tool, "1.0", sources, requires=[name]))
+    own, helping = (importlib.import_module(f"{tool}.{one}") for one in ("own", "helping"))
+    with om.use(f"{name}==1.0"):
+        assert helping.ask() == "0.5"  # what it declares, as any code of main's
+        kinds.act_for_callers(str(helping.__file__))
+        assert (own.ask(), helping.ask()) == ("0.5", "1.0")
+    with om.use(f"{name}==2.0"):
+        assert helping.ask() == "2.0"
+    assert helping.ask() == "0.5"
