@@ -65,9 +65,12 @@ _HOMES = {
     "home": ("omnipkg_meta.origin", "home"),
     "install": ("omnipkg_meta.scope", "install"),
     "load": ("omnipkg_meta.scope", "load"),
+    # What IPython asks this package for at ``%load_ext omnipkg_meta``.
+    "load_ipython_extension": ("omnipkg_meta.integrations.ipython", "load_ipython_extension"),
     "main": ("omnipkg_meta.sources", "main"),
     "pin": ("omnipkg_meta.pins", "pin"),
     "project": ("omnipkg_meta.projects", "project"),
+    "unload_ipython_extension": ("omnipkg_meta.integrations.ipython", "unload_ipython_extension"),
     "uninstall_hooks": ("omnipkg_meta.hooks", "uninstall"),
     "use": ("omnipkg_meta.scope", "use"),
 }

@@ -1,0 +1,81 @@
+"""Tab completion after ``%use``, ``%%use`` and ``%bubbles``: what is installed, and the options.
+
+Owns what is proposed, as a matcher of IPython's completer (``IPython.core.completer``,
+"Matcher API").  Must not know what the magics do with it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.completer import SimpleCompletion, context_matcher
+
+from omnipkg_meta.errors import OmnipkgMetaError
+from omnipkg_meta.requirements import name_of
+from omnipkg_meta.store.store import Store
+
+if TYPE_CHECKING:
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from omnipkg_meta.store.bubble import Bubble
+
+__all__ = ["Completer"]
+
+_LINE = re.compile(r"\s*(?P<magic>%?%use|%bubbles)\s(?:.*\s)?(?P<word>['\"]?[^\s]*)")
+_OPTIONS = ("--adopt", "--hermetic", "--install", "--share")
+
+
+class Completer:
+    """The completion in one shell.
+
+    Args:
+        shell: the shell.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._matcher: Any = context_matcher()(_complete)
+
+    def install(self) -> None:
+        """Have the shell's completer ask here, too."""
+        self._shell.Completer.custom_matchers.append(self._matcher)
+
+    def uninstall(self) -> None:
+        """Have it ask here no more."""
+        self._shell.Completer.custom_matchers.remove(self._matcher)
+
+
+def _complete(context: CompletionContext) -> SimpleMatcherResult:
+    match = _LINE.fullmatch(context.text_until_cursor)
+    if match is None:
+        return {"completions": []}
+    typed = match["word"]
+    quote = typed[:1] if typed[:1] in ("'", '"') else ""
+    proposed = [] if quote or match["magic"] == "%bubbles" else ["main", *_OPTIONS]
+    proposed += [quote + one for one in _installed()]
+    return {
+        "completions": [SimpleCompletion(one) for one in proposed if one.startswith(typed)],
+        # Requirements hold what ends a word elsewhere.
+        "matched_fragment": typed,
+        "ordered": True,
+        # Files and Python names have no place in such a line.
+        "suppress": True,
+    }
+
+
+def _installed() -> list[str]:
+    """Return the requirements that the installed bubbles were made for, or satisfy exactly."""
+    try:
+        bubbles = Store().bubbles()
+    except OmnipkgMetaError:
+        return []  # what is wrong with the store is said when a bubble is asked for
+    return sorted({one for bubble in bubbles for one in _requirements(bubble)})
+
+
+def _requirements(bubble: Bubble) -> list[str]:
+    held = bubble.distributions
+    roots = [name_of(one) for one in bubble.requested]
+    exact = [f"{one}=={held[one]}" for one in roots if one in held]
+    return [*exact, *(one for one in bubble.requested if " " not in one)]
