@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.executor import ScopedExecutor
     from omnipkg_meta.explanation import explain
     from omnipkg_meta.hooks import uninstall as uninstall_hooks
+    from omnipkg_meta.mapped import map  # noqa: A004  # a public name
     from omnipkg_meta.origin import home
     from omnipkg_meta.overlay import activate
     from omnipkg_meta.pins import pin
@@ -46,6 +47,7 @@ __all__ = [
     "install",
     "load",
     "main",
+    "map",
     "pin",
     "project",
     "uninstall_hooks",
@@ -68,6 +70,7 @@ _HOMES = {
     # What IPython asks this package for at ``%load_ext omnipkg_meta``.
     "load_ipython_extension": ("omnipkg_meta.integrations.ipython", "load_ipython_extension"),
     "main": ("omnipkg_meta.sources", "main"),
+    "map": ("omnipkg_meta.mapped", "map"),
     "pin": ("omnipkg_meta.pins", "pin"),
     "project": ("omnipkg_meta.projects", "project"),
     "unload_ipython_extension": ("omnipkg_meta.integrations.ipython", "unload_ipython_extension"),

@@ -105,7 +105,8 @@ def decision(name: str, asker: Asker, *, importable: bool = True) -> Decision:
     # What the home does not provide may depend on what a scope has adopted for it.
     if home is not None and provider(home, asked) is not None:
         answers[home, asked, importable] = answer
-        if importable:
+        # Where it is written down, nobody is told of it any more.
+        if importable and not trace.LISTENERS:
             names.setdefault(home, {})[asked] = answer.realm
     if importable and asked in JOINED and asked != name:
         return answer._replace(realm=holder(answer.realm, name))
@@ -178,6 +179,8 @@ def settle(name: str, asker: Asker, answer: Decision, frame: FrameType) -> None:
     """
     if asker.frame is not frame or asker.native or asker.late or OVERLAYS[0] or not imports(frame):
         return
+    if trace.LISTENERS:
+        return  # each time anew, so that all of it is told
     namespace = frame.f_globals
     if asker.home is not None and asker.home not in PINS:
         if answer.realm is asker.home:

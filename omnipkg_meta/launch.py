@@ -24,10 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["activate_from_environment", "environment", "main"]
 
 _ACTIVE = "OMNIPKG_META_ACTIVE"
+#: Where the program is to leave its map; taken away by it, since its children leave none.
+_MAP = "OMNIPKG_META_MAP"
 _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot")
 
 
-def environment(bubbles: Sequence[Bubble], base: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(
+    bubbles: Sequence[Bubble],
+    base: Mapping[str, str] | None = None,
+    *,
+    map_file: str | None = None,
+) -> dict[str, str]:
     """Return the environment variables of a Python process that has bubbles active.
 
     Child processes inherit them, as they would a virtual environment; a child of
@@ -36,9 +43,12 @@ def environment(bubbles: Sequence[Bubble], base: Mapping[str, str] | None = None
     Args:
         bubbles: the bubbles, the innermost first.
         base: the variables to start from; those of this process when not given.
+        map_file: where the process is to leave a map of itself when it ends, if anywhere.
     """
     variables = dict(os.environ if base is None else base)
     variables[_ACTIVE] = os.pathsep.join(str(bubble.path) for bubble in bubbles)
+    if map_file is not None:
+        variables[_MAP] = os.path.abspath(map_file)
     paths = [
         _BOOT,
         *(
@@ -61,12 +71,18 @@ def environment(bubbles: Sequence[Bubble], base: Mapping[str, str] | None = None
 def activate_from_environment() -> None:
     """Activate the bubbles that the parent process named; end the process if that cannot be done.
 
+    Before that, begin to record what a map is to tell, if the parent wants one.
+
     Called while ``site`` is imported, where an exception would be printed and
     forgotten: the program would run with main's versions.
     """
     from omnipkg_meta.overlay import activate
     from omnipkg_meta.store.bubble import Bubble
 
+    if map_file := os.environ.pop(_MAP, ""):
+        from omnipkg_meta.mapped.program import leave_map
+
+        leave_map(map_file)
     paths = [path for path in os.environ.get(_ACTIVE, "").split(os.pathsep) if path]
     try:
         bubbles = [Bubble.open(path) for path in paths]

@@ -1,7 +1,8 @@
 """Tracing: each decision about a claimed name, once per importing module.
 
 On with ``OMNIPKG_META_TRACE=1`` (to stderr, unless the program sets logging up),
-or with the level ``DEBUG`` for the logger ``omnipkg_meta``.
+or with the level ``DEBUG`` for the logger ``omnipkg_meta``.  Whoever records imports
+(:mod:`omnipkg_meta.recording`) listens here, too.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from omnipkg_meta.asking import Asker
     from omnipkg_meta.resolution import Decision
 
-__all__ = ["note", "wanted"]
+__all__ = ["LISTENERS", "note", "wanted"]
 
 _logger = logging.getLogger("omnipkg_meta")
 
@@ -25,17 +28,24 @@ if os.environ.get("OMNIPKG_META_TRACE", "") not in ("", "0"):
         _handler.setFormatter(logging.Formatter("omnipkg_meta: %(message)s"))
         _logger.addHandler(_handler)
 
+#: Called with each decision.  While there is one nothing is settled, so that none is missed.
+LISTENERS: list[Callable[[str, Asker, Decision], None]] = []
+
 _noted: set[tuple[str, str, str, str]] = set()
 
 
 def wanted() -> bool:
     """Tell whether anybody wants to know."""
-    return _logger.isEnabledFor(logging.DEBUG)
+    return bool(LISTENERS) or _logger.isEnabledFor(logging.DEBUG)
 
 
 def note(name: str, asker: Asker, answer: Decision) -> None:
-    """Log who asked for a module, who answers, and by which rule; once for each package."""
+    """Tell who asked for a module, who answers, and by which rule; the log once a package."""
     if not wanted():
+        return
+    for listener in LISTENERS:
+        listener(name, asker, answer)
+    if not _logger.isEnabledFor(logging.DEBUG):
         return
     top = name.partition(".")[0]
     bubble = answer.realm.bubble

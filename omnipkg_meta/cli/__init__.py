@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["GROUPS", "main", "make_parser"]
 
 #: The files of this package that hold commands, in the order in which help lists them.
-GROUPS = ("store", "upkeep", "project", "checkers", "run", "explain", "demo")
+GROUPS = ("store", "upkeep", "project", "checkers", "run", "map", "explain", "demo")
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     program: list[str] = []
-    if words[:1] == ["run"]:
+    if words[:1] in (["run"], ["map"]):
         from omnipkg_meta.cli.run import split
 
         # argparse would take the program's own options, and its "--", for ours.

@@ -91,12 +91,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def size(number: int) -> str:
     """Return a number of bytes as people write it, in powers of 1000."""
-    value, unit = float(number), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
-    return f"{number} B" if unit == "B" else f"{value:.1f} {unit}"
+    from omnipkg_meta.store.disk import in_words
+
+    return in_words(number)
 
 
 def confirm(question: str) -> bool | None:

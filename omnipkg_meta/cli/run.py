@@ -1,6 +1,7 @@
 """``omnipkg-meta run``: a program with bubbles active for the whole process.
 
-Owns the command's options and how the program is started.  The program replaces
+Owns the options that say which program and which bubbles, and how it is started.  The
+program replaces
 this process and is run by Python itself, so ``sys.argv``, ``__main__``, exit
 codes, signals and tracebacks are those of ``python script.py``.
 """
@@ -15,15 +16,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+    from omnipkg_meta.inline import Script
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
-__all__ = ["add_commands"]
+__all__ = ["PROGRAM", "add_commands", "add_program_options", "run_program", "split"]
 
-_USAGE = (
-    "omnipkg-meta run [--with REQ] [--bubble NAME] "
-    "(script.py | -m module | -c code | script of the bubble) [args]"
-)
+#: How a program is named, in usage lines.
+PROGRAM = "(script.py | -m module | -c code | script of the bubble) [args]"
+#: Our own options that take a value, before the program's words.
+_VALUED = frozenset({"--with", "--store", "--bubble", "-o", "--output"})
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,9 +36,15 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Run a program as python would, "
         "with bubbles laid over main for the whole process: of --with, of the project, and "
         "of what a script says of itself (PEP 723).",
-        usage=_USAGE,
+        usage=f"omnipkg-meta run [--with REQ] [--bubble NAME] {PROGRAM}",
         allow_abbrev=False,
     )
+    add_program_options(run)
+    run.set_defaults(run=_run, parser=run)
+
+
+def add_program_options(run: argparse.ArgumentParser) -> None:
+    """Add the options that say which bubbles a program gets."""
     run.add_argument(
         "--with",
         dest="requirements",
@@ -58,36 +66,44 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--install", action="store_true", help="make the bubble first if it is missing"
     )
     run.add_argument("--store", metavar="DIR", help="the store to look in")
-    run.set_defaults(run=_run, parser=run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from omnipkg_meta import launch
+    return run_program(arguments)
+
+
+def run_program(arguments: argparse.Namespace, *, map_file: str | None = None) -> int:
+    """Run the program; this process becomes it, where the system can do that.
+
+    Args:
+        arguments: what the options of :func:`add_program_options` said, and ``program``.
+        map_file: where it is to leave a map of itself, if anywhere.
+    """
+    from omnipkg_meta import inline, launch
     from omnipkg_meta.store.store import Store
 
     program = _program(arguments)
+    said = None if program[0].startswith("-") else inline.read(program[0])
+    if map_file is None and said is None and not arguments.requirements and not arguments.names:
+        arguments.parser.error(
+            "say what to run it with: --with REQ, --bubble NAME, or `# /// script` in the script"
+        )
     store = Store(arguments.store)
-    bubbles = [*_of_requirements(arguments, program, store), *_of_project(arguments, store)]
+    bubbles = [*_of_requirements(arguments, said, store), *_of_project(arguments, store)]
     script = None if os.path.exists(program[0]) else launch.script_of(bubbles, program[0])
     command = [sys.executable, *_interpreter_flags(), *program]
     if script is not None:
         command = [str(script), *program[1:]]
-    return _replace_process(command, launch.environment(bubbles))
+    return _replace_process(command, launch.environment(bubbles, map_file=map_file))
 
 
 def _of_requirements(
-    arguments: argparse.Namespace, program: list[str], store: Store
+    arguments: argparse.Namespace, said: Script | None, store: Store
 ) -> list[Bubble]:
     """Return the bubble of what was asked for here and in the script; none where main serves."""
-    from omnipkg_meta import inline
     from omnipkg_meta.requirements import satisfied_by_main
     from omnipkg_meta.store.build import install
 
-    said = None if program[0].startswith("-") else inline.read(program[0])
-    if said is None and not arguments.requirements and not arguments.names:
-        arguments.parser.error(
-            "say what to run it with: --with REQ, --bubble NAME, or `# /// script` in the script"
-        )
     requirements = [*arguments.requirements, *(said.dependencies if said else ())]
     if not requirements:
         return []
@@ -145,14 +161,14 @@ def split(words: list[str]) -> tuple[list[str], list[str]]:
     """Return our own words, and the program's with its arguments.
 
     Args:
-        words: the command line from ``run`` on.
+        words: the command line from ``run`` (or ``map``) on.
     """
     index = 1
     while index < len(words):
         word = words[index]
         if word == "--":
             return words[:index], words[index + 1 :]
-        if word in ("--with", "--store", "--bubble"):
+        if word in _VALUED:
             index += 2
         elif word.startswith("--") or word == "-h":
             index += 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Taken", "measure", "together"]
+__all__ = ["Taken", "in_words", "measure", "together"]
 
 # The unit of ``st_blocks`` (POSIX leaves it open; it is this on every system with a CPython).
 _BLOCK = 512
@@ -80,3 +80,13 @@ def together(parts: Iterable[Taken]) -> Taken:
             _, _, before = whole.inodes.get(key, (0, 0, 0))
             whole.inodes[key] = (size, names, before + here)
     return whole
+
+
+def in_words(number: int) -> str:
+    """Return a number of bytes as people write it, in powers of 1000."""
+    value, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{number} B" if unit == "B" else f"{value:.1f} {unit}"
