@@ -37,6 +37,7 @@
         item.hidden = !shown;
         if (shown) count += 1;
       }
+      part.items[0].item.closest("section").hidden = !count;
       if (part.said) {
         all += count;
         said.push(`${count} of ${part.items.length} ${part.items.length === 1 ? part.one : part.many}`);

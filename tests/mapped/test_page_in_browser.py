@@ -82,8 +82,9 @@ def test_the_search_shows_what_has_all_words_and_says_how_many(shown: Browser) -
     settled(shown)
     assert visible(shown, "details.realm") == 1
     assert visible(shown, "#overview tbody tr") == 1
+    assert visible(shown, "#imports, #missing") == 0, "headings without anything under them"
     found = shown.run("return document.getElementById('found').textContent")
-    assert found.startswith("1 of 301 realms, 0 of ")
+    assert found.startswith("1 of 301 realms, ")
     live = "return document.getElementById('found').getAttribute('aria-live')"
     assert shown.run(live) == "polite"
     shown.keys(ESCAPE)
