@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.requirements import Asked
     from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["Adopted", "adopted", "shared"]
+__all__ = ["Adopted", "adopted", "demands_of", "shared"]
 
 # -- what is shared ---------------------------------------------------------------
 
@@ -116,7 +116,7 @@ def _conflicts(
         lent = mains.get(one.name)
         if lent is not None and (one.wheel is not None or not one.allows(lent.version)):
             yield f"{one.text} was asked for, and main has {lent.name} {lent.version}"
-    for by, one in _demands_of(bubble):
+    for by, one in demands_of(bubble):
         lent = mains.get(one.name)
         if lent is not None and by not in mains and not one.allows(lent.version):
             yield (
@@ -128,7 +128,7 @@ def _conflicts(
 _REQUESTED = re.compile(r"(?P<name>[a-z0-9-]+)\[(?P<extras>[^\]]*)\]")
 
 
-def _demands_of(bubble: Bubble) -> Iterator[tuple[str, Asked]]:
+def demands_of(bubble: Bubble) -> Iterator[tuple[str, Asked]]:
     """Yield what a bubble's distributions require, with the extras that it was made for."""
 
     def find(name: str) -> Found | None:

@@ -25,6 +25,7 @@ __all__ = [
     "coloured",
     "confirm",
     "data",
+    "draws",
     "error",
     "json",
     "note",
@@ -36,6 +37,8 @@ __all__ = [
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_FRAMES = "|/-\\"
+# The least room that a column is folded into.
+_NARROWEST = 12
 
 
 def coloured(stream: TextIO) -> bool:
@@ -74,19 +77,55 @@ def error(problem: OmnipkgMetaError) -> None:
         note(f"{paint('tip:', 'cyan', sys.stderr)} {problem.tip}")
 
 
+def draws(characters: str) -> bool:
+    """Say whether stdout takes these characters as they are."""
+    try:
+        characters.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write rows in columns to stdout, under a header on a terminal."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    """Write rows in columns to stdout, under a header on a terminal.
 
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(
-            cell.ljust(width) for cell, width in zip(cells, widths, strict=True)
-        ).rstrip()
+    Where a terminal is too narrow and rich is there, the widest column but the first is
+    folded within itself.
+    """
+    terminal = sys.stdout.isatty()
+    whole = [header, *rows] if terminal else rows
+    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    if terminal and _folded(header, rows, widths):
+        return
+    for row in whole:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        line = "  ".join(cells).rstrip()
+        data(paint(line, "bold", sys.stdout) if row is header else line)
 
-    if sys.stdout.isatty():
-        data(paint(line(header), "bold", sys.stdout))
+
+def _folded(header: Sequence[str], rows: Sequence[Sequence[str]], widths: list[int]) -> bool:
+    """Write a table that is too wide with one column folded; False where that does not help."""
+    room = shutil.get_terminal_size().columns
+    widest = max(range(1, len(widths)), key=widths.__getitem__, default=0)
+    left = room - sum(widths) - 2 * (len(widths) - 1) + widths[widest]
+    if not widest or left >= widths[widest] or left < _NARROWEST:
+        return False
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    style = "bold" if coloured(sys.stdout) else ""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style=style, pad_edge=False)
+    for index, title in enumerate(header):
+        made.add_column(Text(title), overflow="fold", no_wrap=index != widest)
     for row in rows:
-        data(line(row))
+        made.add_row(*map(Text, row))  # as texts: brackets in them are no markup
+    Console(file=sys.stdout, width=room, highlight=False, no_color=not coloured(sys.stdout)).print(
+        made
+    )
+    return True
 
 
 def size(number: int) -> str:

@@ -62,6 +62,9 @@ def add_commands(commands: Commands) -> None:
     listing.add_argument(
         "--size", action="store_true", help="what each takes of the disk, and all together"
     )
+    listing.add_argument(
+        "--tree", action="store_true", help="with what each holds, under what needs it"
+    )
 
     show = _command(commands, "show", _show, "show what a bubble holds")
     show.add_argument("bubble", metavar="ID|REQ", help="a bubble's id, or a requirement")
@@ -206,7 +209,10 @@ def _list(arguments: argparse.Namespace) -> int:
             header.append("SIZE")
             for row, size in zip(listed, taken, strict=True):
                 row.append(output.size(size.size))
-        output.table(header, listed)
+        if arguments.tree:
+            _print_trees(listed)
+        else:
+            output.table(header, listed)
         if arguments.size:
             output.note(f"together {output.size(total)}; what bubbles share is counted once")
     else:
@@ -231,10 +237,30 @@ def _listed(
             broken.append(one)
             continue
         # What is told of it is kept, and the bubble let go: there may be thousands.
-        listed.append(_facts(one) if arguments.json else _row(one))
+        if arguments.json:
+            listed.append(_facts(one))
+        else:
+            listed.append(_tree(one) if arguments.tree else _row(one))
         if arguments.size:
             taken.append(taken_by(store, one))
     return listed, taken, broken
+
+
+def _tree(bubble: Bubble) -> list[str]:
+    """Return a bubble's tree, and what it was made for, to stand beside its id."""
+    from omnipkg_meta.cli.tree import branches
+
+    lines = branches(bubble, unicode=output.draws("├└│─"))
+    return [bubble.id, "\n".join(lines), ", ".join(bubble.requested)]
+
+
+def _print_trees(listed: list[list[str]]) -> None:
+    for name, branches, *beside in listed:
+        output.data(
+            f"{output.paint(name, 'bold', sys.stdout)}  "
+            f"{output.paint('  '.join(beside), 'dim', sys.stdout)}"
+        )
+        output.data(branches)
 
 
 def _row(bubble: Bubble) -> list[str]:
