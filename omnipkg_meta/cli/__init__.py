@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["GROUPS", "main", "make_parser"]
 
 #: The files of this package that hold commands, in the order in which help lists them.
-GROUPS = ("store", "upkeep", "project", "checkers", "run", "map", "explain", "demo")
+GROUPS = ("store", "upkeep", "project", "checkers", "run", "map", "explain", "demo", "completion")
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
