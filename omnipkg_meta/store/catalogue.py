@@ -9,9 +9,9 @@ line stays true for as long as there is a bubble of that id; one that is not not
 and noted.  So the file may be out of date, cut off or gone, and nobody minds.
 
 It takes no lock.  Lines are added by one ``write`` to a file opened with ``O_APPEND``, and
-what is no whole line says nothing.  A line may say that all bubbles of a certain list are
-noted above it, to save the comparison; it holds for as long as what is above it is what it
-was when that was found out, to the byte.
+each ends with a checksum: what is no whole line says nothing.  A line may say that all
+bubbles of a certain list are noted above it, to save the comparison; it holds for as long as
+what is above it is what it was when that was found out, to the byte.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ __all__ = ["Catalogue", "Noted"]
 #: The version of the lines; another one is another file.
 _FORMAT = 1
 
-# The last word of a whole line.
-_END = b" ."
 # The first letter of a line that says that all bubbles of a list are noted.
 _ALL = b"*"
 # Whatever is something else (a bubble made by hand, perhaps) is not noted, and so read each time.
@@ -146,7 +144,7 @@ class Catalogue:
     def unknown(self, ids: Iterable[str]) -> list[str]:
         """Return those of the bubbles of which nothing is noted."""
         lines = self._data.split(b"\n")
-        known = {line.partition(b" ")[0] for line in lines if line.endswith(_END)}
+        known = {line.partition(b" ")[0] for line in lines if _is_whole(line)}
         return [one for one in ids if os.fsencode(one) not in known]
 
     def add(self, bubbles: Iterable[Bubble], ids: Sequence[str]) -> None:
@@ -171,14 +169,14 @@ class Catalogue:
             end = data.find(b"\n", at)
             end = len(data) if end < 0 else end
             line = data[data.rfind(b"\n", 0, at) + 1 : end]
-            if line.endswith(_END):
-                yield line.decode("ascii", "replace")
+            if _is_whole(line):
+                yield line.rpartition(b" ")[0].decode("ascii", "replace") + " "
             at = data.find(wanted, end)
 
     def _begin_anew(self, present: set[bytes]) -> None:
         """Put a file in the place of this one that is about these bubbles only."""
         lines = {line.partition(b" ")[0]: line for line in self._data.split(b"\n")}
-        kept = [line for one, line in lines.items() if one in present and line.endswith(_END)]
+        kept = [line for one, line in lines.items() if one in present and _is_whole(line)]
         # Who is killed in between leaves no file; it is made again.
         with suppress(OSError):
             os.unlink(self._file)  # noqa: PTH108 (a str)
@@ -211,7 +209,7 @@ def _all(ids: Sequence[str]) -> bytes:
 
 def _state(before: bytes) -> bytes:
     """Return its last words: what is before it."""
-    return b"%d-%08x%b" % (len(before), zlib.crc32(before), _END)
+    return b"%d-%08x" % (len(before), zlib.crc32(before))
 
 
 def _line(bubble: Bubble) -> bytes | None:
@@ -220,4 +218,11 @@ def _line(bubble: Bubble) -> bytes | None:
     if not _ID.fullmatch(bubble.id) or not all(map(_FACT.fullmatch, words)):
         return None
     facts = [f"{name}=={version}" for name, version in sorted(held.items())]
-    return " ".join([bubble.id, bubble.created, ",".join(roots), *facts]).encode() + _END
+    line = " ".join([bubble.id, bubble.created, ",".join(roots), *facts]).encode()
+    return b"%b %08x" % (line, zlib.crc32(line))
+
+
+def _is_whole(line: bytes) -> bool:
+    """Tell whether a line about a bubble is as it was written."""
+    said, _, checksum = line.rpartition(b" ")
+    return checksum == b"%08x" % zlib.crc32(said)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,13 @@ def bubbles(wheelhouse: Wheelhouse, install: Install) -> dict[str, Bubble]:
     return {one: install(one) for one in asked}
 
 
+@pytest.fixture
+def whole(bubbles: dict[str, Bubble], store: Store) -> bytes:
+    """What the catalogue of these bubbles holds."""
+    assert len(bubbles) == 4
+    return catalogue(store).read_bytes()
+
+
 def test_a_search_reads_the_best_bubble_and_no_other(
     bubbles: dict[str, Bubble], store: Store, read: list[str]
 ) -> None:
@@ -92,13 +100,6 @@ def test_a_catalogue_that_is_lost_is_made_again(
     assert told <= set(before.splitlines())
 
 
-@pytest.fixture
-def whole(bubbles: dict[str, Bubble], store: Store) -> bytes:
-    """What the catalogue of these bubbles holds."""
-    assert len(bubbles) == 4
-    return catalogue(store).read_bytes()
-
-
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_cut_off_of_it_or_lost_from_it_the_answers_are_the_same(
@@ -132,9 +133,24 @@ def test_a_line_about_what_a_manifest_says_otherwise_gives_no_wrong_bubble(
     bubbles: dict[str, Bubble], store: Store
 ) -> None:
     file = catalogue(store)
-    file.write_text(file.read_text().replace(" stone==1.0", " stone==1.0 leaf==9.0"))
+    lines = file.read_text().splitlines()
+    (stone,) = (line.rpartition(" ")[0] for line in lines if " stone==1.0" in line)
+    false = f"{stone} leaf==9.0"
+    with file.open("a") as end:
+        end.write(f"\n{false} {zlib.crc32(false.encode()):08x}")
     assert store.find(["leaf"]) == bubbles["leaf==2.0"]
     assert store.find(["leaf==9.0"]) is None
+    assert store.find(["stone"]) == bubbles["stone"]
+
+
+def test_a_line_that_was_damaged_hides_no_bubble(
+    bubbles: dict[str, Bubble], store: Store, whole: bytes
+) -> None:
+    file = catalogue(store)
+    for place in range(0, len(whole), 23):
+        file.write_bytes(whole[:place] + b"x" + whole[place + 1 :])
+        for asked, bubble in bubbles.items():
+            assert store.find([asked]) == bubble
 
 
 def test_a_bubble_that_is_broken_since_it_was_noted_gives_way_to_the_next_best(
