@@ -8,14 +8,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
+from tests.integrations.notebooks import Notebook
 from tests.worlds import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 _PACKAGE = {
     "PKG/__init__.py": """
@@ -34,93 +33,24 @@ _PACKAGE = {
 }
 
 
-class Notebook:
-    """One kernel, with the magics loaded.
-
-    Attributes:
-        world: what is installed there.
-        pkg: a package of which main has 0.5, and bubbles have 1.0 and 2.0.
-    """
-
-    def __init__(self, world: World, pkg: str, environment: Mapping[str, str]) -> None:
-        self.world = world
-        self.pkg = pkg
-        self.environment = environment
-        self._client = NotebookClient(
-            nbformat.v4.new_notebook(),  # type: ignore[no-untyped-call]
-            timeout=60,
-            allow_errors=True,
-            kernel_name="python3",
-        )
-
-    def running(self) -> Any:
-        """Start the kernel, and end it."""
-        return self._client.setup_kernel(env=dict(self.environment), cwd=str(self.world.path))
-
-    def outputs(self, source: str) -> list[Any]:
-        """Run one cell, in which PKG stands for the package, and return its outputs."""
-        cell: Any = nbformat.v4.new_code_cell(source.replace("PKG", self.pkg))  # type: ignore[no-untyped-call]
-        cells = self._client.nb.cells
-        cells.append(cell)
-        self._client.execute_cell(cell, len(cells) - 1)
-        outputs: list[Any] = []
-        for one in cell.outputs:
-            if outputs and "name" in one and one["name"] == outputs[-1].get("name"):
-                outputs[-1].text += one.text  # a stream comes in pieces
-            else:
-                outputs.append(one)
-        return outputs
-
-    def run(self, source: str) -> str:
-        """Run one cell that has to work and to have one output, and return that as text."""
-        outputs = self.outputs(source)
-        assert len(outputs) == 1, outputs
-        output = outputs[0]
-        assert output.output_type != "error", output
-        assert output.get("name") != "stderr", output
-        return str(output.get("text") or output["data"]["text/plain"]).strip()
-
-    def quiet(self, source: str) -> None:
-        """Run one cell that has to have no output."""
-        assert self.outputs(source) == []
-
-    def refused(self, source: str) -> str:
-        """Run one cell that is a wrong usage of a magic, and return what it says."""
-        (output,) = self.outputs(source)
-        assert output.get("name") == "stderr", output
-        return str(output.text)
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in [one for one in os.environ if one.startswith("OMNIPKG_META_")]:
+            patch.delenv(variable)
+        yield World(tmp_path_factory.mktemp("world"), patch)
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
-    path = tmp_path_factory.mktemp("notebook")
-    with pytest.MonkeyPatch.context() as patch:
-        for variable in [one for one in os.environ if one.startswith(("OMNIPKG_META_", "IPYTHON"))]:
-            patch.delenv(variable)
-        world = World(path, patch)
-        home = path / "home"
-        home.mkdir()
-        pkg = world.name("plots")
-        files = {
-            name.replace("PKG", pkg): text.replace("PKG", pkg) for name, text in _PACKAGE.items()
-        }
-        world.versions(pkg, "1.0", "2.0", main="0.5", files=files)
-        directories = (
-            "IPYTHONDIR",
-            "JUPYTER_CONFIG_DIR",
-            "JUPYTER_DATA_DIR",
-            "JUPYTER_RUNTIME_DIR",
-        )
-        environment = {
-            **world.environment,
-            "HOME": str(home),
-            "JUPYTER_PLATFORM_DIRS": "1",
-            **dict.fromkeys(directories, str(home)),
-        }
-        notebook = Notebook(world, pkg, environment)
-        with notebook.running():
-            notebook.quiet("%load_ext omnipkg_meta")
-            yield notebook
+def kernel(world: World) -> Iterator[Notebook]:
+    """A kernel with the magics; PKG is a package: 0.5 in main, 1.0 and 2.0 in bubbles."""
+    pkg = world.name("plots")
+    files = {name.replace("PKG", pkg): text.replace("PKG", pkg) for name, text in _PACKAGE.items()}
+    world.versions(pkg, "1.0", "2.0", main="0.5", files=files)
+    notebook = Notebook(sys.executable, world.path / "jupyter", world.environment, pkg)
+    with notebook.running():
+        notebook.quiet("%load_ext omnipkg_meta")
+        yield notebook
 
 
 @pytest.fixture
@@ -196,9 +126,9 @@ def test_two_cells_two_versions_and_their_objects_side_by_side(notebook: Noteboo
     )
 
 
-def test_one_cell_lies_inside_of_what_all_cells_run_in(notebook: Notebook) -> None:
-    other = notebook.world.name("other")
-    notebook.world.versions(other, "3.0")
+def test_one_cell_lies_inside_of_what_all_cells_run_in(notebook: Notebook, world: World) -> None:
+    other = world.name("other")
+    world.versions(other, "3.0")
     notebook.run(f"%use {other}")
     assert (
         notebook.run(f"%%use PKG==1.0\nimport PKG, {other}; PKG.__version__, {other}.__version__")
@@ -296,24 +226,24 @@ def test_wrong_usage_is_said_as_ipython_says_it(notebook: Notebook) -> None:
     assert notebook.run("import PKG; PKG.__version__") == "'0.5'"
 
 
-def test_a_missing_bubble_is_built_where_that_is_said_and_not_else(notebook: Notebook) -> None:
-    name = notebook.world.name("fresh")
-    wheel = notebook.world.wheel(name, "1.5")
+def test_a_missing_bubble_is_built_where_that_is_said_and_not_else(
+    notebook: Notebook, world: World
+) -> None:
+    name = world.name("fresh")
+    wheel = world.wheel(name, "1.5")
     assert "or, here" in notebook.refused(f"%use {wheel}")
-    assert notebook.world.store.matching([name]) == []
+    assert world.store.matching([name]) == []
     said = notebook.run(f"%use --install {wheel}")
     assert f"{name} 1.5 (bubble" in said.splitlines()[-1]
     assert notebook.run(f"import {name}; {name}.__version__") == "'1.5'"
 
 
-def test_terms_are_those_of_use(notebook: Notebook) -> None:
-    top, helper = notebook.world.name("top"), notebook.world.name("helper")
-    notebook.world.versions(helper, main="7.0")
+def test_terms_are_those_of_use(notebook: Notebook, world: World) -> None:
+    top, helper = world.name("top"), world.name("helper")
+    world.versions(helper, main="7.0")
     files = {f"{top}.py": f"import {helper}\n"}
-    notebook.world.bubble(
-        notebook.world.wheel(top, "1.0", files), notebook.world.wheel(helper, "8.0")
-    )
-    notebook.world.module("own_module", f"import {helper}\nversion = {helper}.__version__\n")
+    world.bubble(world.wheel(top, "1.0", files), world.wheel(helper, "8.0"))
+    world.module("own_module", f"import {helper}\nversion = {helper}.__version__\n")
     ask = f"import {top}; {top}.{helper}.__version__"
     assert notebook.run(f"%%use {top}\n{ask}") == "'8.0'"
     assert notebook.run(f"%%use --share {helper} {top}\n{ask}") == "'7.0'"
@@ -376,8 +306,8 @@ def test_unloading_puts_the_shell_back(notebook: Notebook) -> None:
     assert notebook.run("%use") == "<the main environment>"
 
 
-def test_importing_the_package_imports_nothing_of_ipython(kernel: Notebook) -> None:
-    kernel.world.run(
+def test_importing_the_package_imports_nothing_of_ipython(world: World) -> None:
+    world.run(
         """
         import sys
         import omnipkg_meta
