@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from weakref import WeakKeyDictionary
 
 from IPython.core.error import UsageError
+from IPython.core.inputtransformer2 import cell_magic
 from IPython.core.magic_arguments import MagicArgumentParser
 
 from omnipkg_meta import config, scope
@@ -28,7 +29,7 @@ from omnipkg_meta.errors import BubbleInvalidError, BubbleNotFoundError, Omnipkg
 from omnipkg_meta.hypertext import table
 from omnipkg_meta.integrations.ipython_cells import Cells
 from omnipkg_meta.integrations.ipython_completion import Completer
-from omnipkg_meta.integrations.ipython_figures import Figures
+from omnipkg_meta.integrations.ipython_figures import DRAWS, INLINE, Figures
 from omnipkg_meta.requirements import name_of, parse
 from omnipkg_meta.sources import main
 from omnipkg_meta.store.store import Store
@@ -202,7 +203,7 @@ class Extension:
             if cell is None:  # the rest of the cell that runs
                 self._cells.use_here(found)
                 return
-        with found:  # before another cell magic, or called by its name
+        with found:  # called by its name
             self._shell.run_cell(cell).raise_error()  # type: ignore[no-untyped-call]
 
     def bubbles(self, line: str) -> Bubbles:
@@ -259,14 +260,10 @@ def _open(lines: list[str]) -> list[str]:
     One line for one line, so that tracebacks show the right ones.
     """
     match = _FIRST_LINE.fullmatch(lines[0]) if lines else None
-    if (
-        match is None
-        or lines[1:2] == []
-        or lines[1].startswith("%%")
-        or not "".join(lines[1:]).strip()
-    ):
-        return lines  # it is no such cell, or IPython has its own way with it
-    return [f"get_ipython().run_cell_magic('use', {match['line'].strip()!r}, None)\n", *lines[1:]]
+    if match is None or not "".join(lines[1:]).strip():
+        return lines  # it is no such cell, or one that IPython has a word for
+    call = f"get_ipython().run_cell_magic('use', {match['line'].strip()!r}, None)\n"
+    return [call, *cell_magic(_open(lines[1:]))]  # type: ignore[no-untyped-call]
 
 
 # A terminal asks whether a cell is complete: as one that begins with a cell magic.
@@ -274,16 +271,19 @@ _open.has_side_effects = True  # type: ignore[attr-defined]
 
 
 def _scope(asked: _Asked) -> Scope:
-    share = list(asked.share)
+    share, adopt = list(asked.share), list(asked.adopt)
     bubble = Store().find(asked.texts) if asked.texts else None
-    if bubble is not None and not asked.hermetic:
+    if bubble is not None:
         names = {name_of(one.canonical) for one in parse(asked.texts)}
         share += [one for one in _SHELL if one in bubble.distributions.keys() - names]
+        if asked.hermetic and "matplotlib" in bubble.distributions:
+            share += DRAWS
+            adopt += {INLINE} - bubble.distributions.keys()
     found = scope.use(
         *asked.sources,
         install=False,
         share=list(dict.fromkeys(share)),
-        adopt=asked.adopt,
+        adopt=list(dict.fromkeys(adopt)),
         hermetic=asked.hermetic,
     )
     found.bubbles  # noqa: B018  # whatever does not fit is told now

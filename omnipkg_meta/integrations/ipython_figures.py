@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from omnipkg_meta.realm import Realm
     from omnipkg_meta.scope import Scope
 
-__all__ = ["Figures"]
+__all__ = ["DRAWS", "INLINE", "Figures"]
+
+#: The distribution that stands between matplotlib and IPython.
+INLINE = "matplotlib-inline"
+#: What a matplotlib that sees nothing of main shares with it to draw here, beside adopting that.
+DRAWS = ("ipython", "traitlets")
 
 _LIBRARY, _INLINE = "matplotlib", "matplotlib_inline"
 _BACKEND = f"module://{_INLINE}.backend_inline"
@@ -63,7 +68,7 @@ class Figures:
         """See that figures of a scope's matplotlib can be drawn here."""
         for realm in scope._realms:
             drawing = _serving(realm)
-            if drawing is not None and not drawing.hermetic:
+            if drawing is not None:
                 adopt_also(drawing, [_INLINE])
 
     def _enable(self, gui: str | None = None) -> Any:

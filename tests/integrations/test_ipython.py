@@ -162,6 +162,8 @@ def test_magics_and_shell_commands_work_in_the_cell(notebook: Notebook) -> None:
     )
     shown = notebook.run("%%use PKG==1.0\n%%time\nimport PKG; print(PKG.__version__)")
     assert shown.startswith("1.0\nCPU times")
+    stacked = "%%use PKG==1.0\n%%use PKG==2.0\nimport PKG; PKG.__version__"
+    assert notebook.run(stacked) == "'2.0'"
     notebook.quiet("%%capture seen\n%%use PKG==2.0\nimport PKG; print(PKG.__version__)")
     assert notebook.run("print(seen, end='')\nimport PKG; print(PKG.__version__)") == "2.0\n0.5"
 
@@ -251,6 +253,23 @@ def test_terms_are_those_of_use(notebook: Notebook, world: World) -> None:
         f"%%use --adopt own_module {top}\nimport own_module; own_module.version"
     ) == ("'8.0'")
     assert notebook.run(f"%%use {top} --hermetic\n{ask}") == "'8.0'"
+
+
+def test_what_there_is_one_of_in_a_kernel_is_mains_in_bubbles_too(
+    notebook: Notebook, world: World
+) -> None:
+    top = world.name("widgets")
+    world.bubble(
+        world.wheel(top, "1.0", {f"{top}.py": "import traitlets\n"}, requires=["traitlets"]),
+        world.wheel("traitlets", "0.1"),
+    )
+    assert (
+        notebook.run(
+            f"%%use {top}\nimport {top}\n{top}.traitlets.HasTraits in type(get_ipython()).__mro__"
+        )
+        == "True"
+    )
+    assert notebook.run("%%use traitlets==0.1\nimport traitlets; traitlets.__version__") == "'0.1'"
 
 
 def test_the_list_of_bubbles_is_a_table_that_can_be_filtered(notebook: Notebook) -> None:
