@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, PathFinder
+from importlib.machinery import ExtensionFileLoader, PathFinder
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import absent, answering, asking, meta_path, metadata, modules, others, storage
@@ -217,11 +217,7 @@ def _spec_from_hooks(
 
     pytest rewrites assertions like this, typeguard instruments functions.
     """
-    for finder in meta_path.seen_by(realm):
-        if finder is PathFinder:
-            break
-        if finder in (BuiltinImporter, FrozenImporter):
-            continue
+    for finder in meta_path.before_path_finder(realm):
         spec = others.ask(finder, name, entries, target)
         if spec is not None and spec.has_location and str(spec.origin).startswith(realm.prefix):
             return spec

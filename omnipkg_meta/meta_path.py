@@ -24,6 +24,9 @@ import operator
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta.asking import who
@@ -39,6 +42,7 @@ __all__ = [
     "after_fork",
     "all_brought",
     "any_brought",
+    "before_path_finder",
     "brought_by",
     "home_of",
     "install",
@@ -311,6 +315,33 @@ def seen_by(realm: Realm | None) -> list[Any]:
     return [one for one in list.copy(view.finders) if one is not _ours]
 
 
+def before_path_finder(realm: Realm) -> tuple[Any, ...]:
+    """Return the finders that code of a realm sees in front of ``PathFinder``.
+
+    Without those of built-in and frozen modules: they know nothing of files.
+    """
+    global _in_front  # noqa: PLW0603
+    if realm in _views:
+        return _front(seen_by(realm))
+    path: Any = sys.meta_path
+    finders = list.copy(path) if isinstance(path, list) else list(path)
+    known, front = _in_front
+    # The same ones in the same order, as at nearly every import.
+    if len(finders) != len(known) or not all(map(operator.is_, finders, known)):
+        front = _front([one for one in finders if one is not _ours])
+        _in_front = finders, front
+    return front
+
+
+#: What stood on ``sys.meta_path``, and what of it stood in front of ``PathFinder``.
+_in_front: tuple[list[Any], tuple[Any, ...]] = ([], ())
+
+
+def _front(finders: list[Any]) -> tuple[Any, ...]:
+    ahead = takewhile(partial(operator.is_not, PathFinder), finders)
+    return tuple(one for one in ahead if one not in (BuiltinImporter, FrozenImporter))
+
+
 def brought_by(realm: Realm) -> list[Any]:
     """Return the finders that the code of a realm put on ``sys.meta_path``, for itself alone."""
     view = _views.get(realm)
@@ -379,10 +410,10 @@ def keep() -> None:
 
 def uninstall() -> None:
     """Put each list back: its type, and main's finders without our own."""
-    global _ours  # noqa: PLW0603
+    global _ours, _in_front
     with _lock:
         ours, lists = _ours, [*_live, sys.meta_path]
-        _ours = None
+        _ours, _in_front = None, ([], ())
         _live.clear()
         for path in lists:
             if type(path) in _TYPES:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Catalogue", "Noted"]
 
 #: The version of the lines; another one is another file.
-_FORMAT = 1
+_FORMAT = 2
 
 # The first letter of a line that says that all bubbles of a list are noted.
 _ALL = b"*"
