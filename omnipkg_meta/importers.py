@@ -125,22 +125,18 @@ class Importer:
     def __init__(self, modules: dict[str, ModuleType]) -> None:
         self.system = _System(modules)
         self.locks: dict[str, weakref.ref[Any]] = {}
-        namespace = {**_globals, "sys": self.system, "_module_locks": self.locks}
-        originals = {name: _original(name) for name in _COPIED if name in _globals}
+        namespace = {**_found, "sys": self.system, "_module_locks": self.locks}
+        originals = {name: _found[name] for name in _COPIED if name in _found}
         self.whole = all(map(_is_importlibs, originals.values()))
         for name, function in originals.items():
             namespace[name] = _bound(function, namespace)
-        manager = _bootstrap._ModuleLockManager
+        manager = _found["_ModuleLockManager"]
         enter = _bound(manager.__enter__, namespace)
         namespace["_ModuleLockManager"] = type(manager)(
             manager.__name__, (manager,), {"__enter__": enter}
         )
         self.find_and_load: Callable[..., ModuleType] = namespace["_find_and_load"]
         self.get_module_lock: Callable[[str], Any] = namespace["_get_module_lock"]
-
-
-def _original(name: str) -> Any:
-    return _replaced[name] if name in _placed else _globals[name]
 
 
 def _is_importlibs(function: Any) -> bool:
@@ -180,6 +176,10 @@ _replaced: dict[str, Any] = {}
 
 #: Where ours stands, perhaps beneath somebody else's.
 _placed: set[str] = set()
+
+#: importlib's namespace as it was when the hooks came in, without ours.  Not as it is when
+#: a realm is first loaded into: what a test puts there for a moment would stay in the copy.
+_found: dict[str, Any] = {}
 
 
 def _as_importlibs(function: Any) -> Any:
@@ -299,9 +299,10 @@ def install() -> None:
     Raises:
         HookError: this interpreter's importlib works in another way; nothing was changed.
     """
-    global _names  # noqa: PLW0603
+    global _names, _found  # noqa: PLW0603
     if _names is CLAIMED:
         return
+    _found = {**_globals, **{name: _replaced[name] for name in _placed}}
     names = _OURS if _prove() else ("_get_module_lock",)
     for name in names:
         there = _globals[name]

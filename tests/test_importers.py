@@ -386,6 +386,25 @@ def test_what_somebody_put_over_ours_stays_and_ours_beneath_it_sleeps_and_wakes(
     )
 
 
+def test_what_stands_in_importlib_for_a_moment_does_not_stay_in_a_realm(world: World) -> None:
+    world.versions("pkg", "1.0", main="0.5", files=FILES)
+    world.run(
+        WRAP
+        + """
+    with om.use("pkg==1.0"):
+        before = bootstrap._find_spec
+        wrap("_find_spec")
+        import pkg
+        assert pkg.load() == "1.0"
+        bootstrap._find_spec = before
+        seen.clear()
+        del sys.modules["pkg.sub"]
+        assert pkg.load() == "1.0"
+        assert not seen
+    """
+    )
+
+
 @pytest.mark.parametrize(
     "change",
     [
