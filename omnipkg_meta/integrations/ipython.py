@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from IPython.core.error import UsageError
@@ -26,10 +25,10 @@ from IPython.core.magic_arguments import MagicArgumentParser
 
 from omnipkg_meta import config, scope
 from omnipkg_meta.errors import BubbleInvalidError, BubbleNotFoundError, OmnipkgMetaError
-from omnipkg_meta.hypertext import table
 from omnipkg_meta.integrations.ipython_cells import Cells
 from omnipkg_meta.integrations.ipython_completion import Completer
 from omnipkg_meta.integrations.ipython_figures import DRAWS, INLINE, Figures
+from omnipkg_meta.integrations.ipython_listing import Bubbles
 from omnipkg_meta.requirements import name_of, parse
 from omnipkg_meta.sources import main
 from omnipkg_meta.store.store import Store
@@ -41,9 +40,8 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.scope import Scope
     from omnipkg_meta.sources import Main, Source
-    from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["Bubbles", "load_ipython_extension", "unload_ipython_extension"]
+__all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
 _FIRST_LINE = re.compile(r"%%use(?P<line>[ \t].*|)\n?")
 
@@ -69,56 +67,6 @@ class _Asked(NamedTuple):
 _BACK = _Asked((main,), (), (), hermetic=False, install=False)
 
 
-class Bubbles(Sequence["Bubble"]):
-    """Some of the installed bubbles, as ``%bubbles`` lists them.
-
-    Args:
-        bubbles: the bubbles.
-        note: what there is to say about them.
-    """
-
-    def __init__(self, bubbles: Sequence[Bubble], note: str = "") -> None:
-        self._bubbles = tuple(bubbles)
-        self._note = note
-
-    @overload
-    def __getitem__(self, index: int) -> Bubble: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Bubble]: ...
-    def __getitem__(self, index: int | slice) -> Bubble | Sequence[Bubble]:
-        return self._bubbles[index]
-
-    def __len__(self) -> int:
-        return len(self._bubbles)
-
-    def __repr__(self) -> str:
-        lines = [_HEADER, *map(_row, self)] if self else []
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ]
-        return "\n".join([*text, self._note] if self._note else text)
-
-    def _repr_html_(self) -> str:
-        return table(_HEADER if self else (), map(_row, self), note=self._note)
-
-
-_HEADER = ("MADE FOR", "HOLDS", "CREATED", "ID")
-
-
-def _row(bubble: Bubble) -> tuple[str, ...]:
-    roots = [name_of(one) for one in bubble.requested]
-    holds = [f"{one} {bubble.distributions[one]}" for one in roots if one in bubble.distributions]
-    more = len(bubble.distributions) - len(holds)
-    return (
-        ", ".join(bubble.requested),
-        ", ".join(holds) + (f" and {more} more" if more else ""),
-        bubble.created[:10],
-        bubble.id,
-    )
-
-
 class Extension:
     """What ``%load_ext omnipkg_meta`` puts into a shell.
 
@@ -129,7 +77,7 @@ class Extension:
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self._cells = Cells(shell)
-        self._completer = Completer(shell)
+        self._completer = Completer(shell, self._cells)
         self._figures = Figures(shell)
 
     def load(self) -> None:
@@ -249,9 +197,19 @@ class Extension:
             for name, value in self._shell.user_ns.items()
             if isinstance(value, ModuleType)
             and not name.startswith("_")
-            and value.__name__.partition(".")[0] in provided
-            and getattr(value, "__bubble__", None) not in found.bubbles
+            and _name_of(value).partition(".")[0] in provided
+            and _namespace(value).get("__bubble__") not in found.bubbles
         )
+
+
+def _namespace(module: ModuleType) -> dict[str, Any]:
+    # Not ``vars``: a lazy module loads when it is touched.
+    namespace: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return namespace
+
+
+def _name_of(module: ModuleType) -> str:
+    return str(_namespace(module).get("__name__"))
 
 
 def _open(lines: list[str]) -> list[str]:

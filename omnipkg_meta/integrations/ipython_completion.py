@@ -1,12 +1,15 @@
-"""Tab completion after ``%use``, ``%%use`` and ``%bubbles``: what is installed, and the options.
+"""Tab completion: of what is installed, after ``%use`` and the like, and of cells in their scope.
 
-Owns what is proposed, as a matcher of IPython's completer (``IPython.core.completer``,
-"Matcher API").  Must not know what the magics do with it.
+Owns what is proposed after the magics, as a matcher of IPython's completer
+(``IPython.core.completer``, "Matcher API"), and that its other matchers see what a cell
+would see: ``from rich.<Tab>``.  Must not know what the magics do with it.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
@@ -16,9 +19,12 @@ from omnipkg_meta.requirements import name_of
 from omnipkg_meta.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
+    from omnipkg_meta.integrations.ipython_cells import Cells
     from omnipkg_meta.store.bubble import Bubble
 
 __all__ = ["Completer"]
@@ -32,19 +38,33 @@ class Completer:
 
     Args:
         shell: the shell.
+        cells: its cells.
     """
 
-    def __init__(self, shell: InteractiveShell) -> None:
-        self._shell = shell
+    def __init__(self, shell: InteractiveShell, cells: Cells) -> None:
+        self._completer: Any = shell.Completer
+        self._cells = cells
         self._matcher: Any = context_matcher()(_complete)
+        self._in_scope: Any = None
 
     def install(self) -> None:
         """Have the shell's completer ask here, too."""
-        self._shell.Completer.custom_matchers.append(self._matcher)
+        self._completer.custom_matchers.append(self._matcher)
+        original = self._completer.completions
+
+        @functools.wraps(original)
+        def completions(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            with self._cells.scope or nullcontext():
+                found = list(original(*args, **kwargs))
+            return iter(found)
+
+        self._completer.completions = self._in_scope = completions
 
     def uninstall(self) -> None:
         """Have it ask here no more."""
-        self._shell.Completer.custom_matchers.remove(self._matcher)
+        self._completer.custom_matchers.remove(self._matcher)
+        if vars(self._completer).get("completions") is self._in_scope:
+            del self._completer.completions
 
 
 def _complete(context: CompletionContext) -> SimpleMatcherResult:

@@ -14,7 +14,7 @@ from tests.integrations.notebooks import Notebook
 from tests.worlds import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _PACKAGE = {
     "PKG/__init__.py": """
@@ -286,8 +286,11 @@ def test_the_list_of_bubbles_is_a_table_that_can_be_filtered(notebook: Notebook)
     assert notebook.run("%bubbles PKG>2") == f"no bubble has {notebook.pkg}>2"
 
 
-def test_requirements_of_installed_bubbles_are_completed(notebook: Notebook) -> None:
-    def proposed(text: str) -> Any:
+@pytest.fixture
+def proposed(notebook: Notebook) -> Callable[[str], list[str]]:
+    """What the Tab key proposes after a text, with that text."""
+
+    def complete(text: str) -> Any:
         notebook.quiet(f"text = {text!r}")
         found = notebook.run(
             "from IPython.core.completer import provisionalcompleter\n"
@@ -297,6 +300,22 @@ def test_requirements_of_installed_bubbles_are_completed(notebook: Notebook) -> 
         )
         return ast.literal_eval(found)
 
+    return complete
+
+
+def test_names_are_completed_as_a_cell_sees_them(
+    notebook: Notebook, proposed: Callable[[str], list[str]], world: World
+) -> None:
+    name = world.name("only")
+    world.make(name, "1.0", {f"{name}/__init__.py": "", f"{name}/part.py": ""})
+    assert f"import {name}.part" not in proposed(f"import {name}.")
+    notebook.run(f"%use {name}")
+    assert f"import {name}.part" in proposed(f"import {name}.")
+
+
+def test_requirements_of_installed_bubbles_are_completed(
+    notebook: Notebook, proposed: Callable[[str], list[str]]
+) -> None:
     name = notebook.pkg
     both = [f"{name}==1.0", f"{name}==2.0"]
     assert proposed(f"%use {name[:4]}") == [f"%use {one}" for one in both]
@@ -317,6 +336,7 @@ def test_unloading_puts_the_shell_back(notebook: Notebook) -> None:
         assert (
             notebook.run(
                 "[one for one in vars(get_ipython()) if one.startswith(('run_cell', 'enable_'))]"
+                " + [one for one in vars(get_ipython().Completer) if one == 'completions']"
             )
             == "[]"
         )
