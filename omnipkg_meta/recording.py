@@ -138,7 +138,10 @@ _recording: Recording | None = None
 _ended: Recording | None = None
 _lock = threading.Lock()
 _bootstrap: Any = importlib._bootstrap
+#: What the hook calls; kept when it has come out, for threads that are about to call it.
 _original: Any = None
+#: Whether the hook is in.  It stays in where somebody has put another function around it.
+_is_in = False
 
 
 def _begin(name: str) -> tuple[Load, list[float]]:
@@ -177,6 +180,8 @@ def _holder(name: str, module: object) -> Realm:
 
 
 def _find_and_load(name: str, import_: Any) -> Any:
+    if _recording is None:
+        return _original(name, import_)
     under_way = _begin(name)
     try:
         module = _original(name, import_)
@@ -211,17 +216,20 @@ def start() -> Recording:
     Raises:
         HookError: this interpreter does not load modules where others do; nothing was changed.
     """
-    global _recording, _original  # noqa: PLW0603
+    global _recording, _original, _is_in  # noqa: PLW0603
     with _lock:
         if _recording is not None:
             return _recording
         recording = Recording()
-        _original = _bootstrap._find_and_load
-        _recording, _bootstrap._find_and_load = recording, _HOOK
+        _recording = recording
+        if not _is_in:
+            _original, _is_in = _bootstrap._find_and_load, True
+            _bootstrap._find_and_load = _HOOK
         try:
             _prove(recording)
         except BaseException:
-            _recording, _bootstrap._find_and_load = None, _original
+            _recording = None
+            _take_out()
             raise
         trace.LISTENERS.append(recording.decided)
         answering.forget()
@@ -243,14 +251,19 @@ def _prove(recording: Recording) -> None:
     del recording.failed[seen[0]]
 
 
+def _take_out() -> None:
+    global _is_in
+    if _bootstrap._find_and_load is _HOOK:
+        _bootstrap._find_and_load, _is_in = _original, False
+
+
 def stop() -> None:
     """Record no more, and put the interpreter back as it was; what was recorded is kept."""
     global _recording, _ended
     with _lock:
         if _recording is None:
             return
-        if _bootstrap._find_and_load is _HOOK:
-            _bootstrap._find_and_load = _original
+        _take_out()
         trace.LISTENERS.remove(_recording.decided)
         _recording.stopped = perf_counter()
         _recording, _ended = None, _recording

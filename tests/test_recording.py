@@ -211,6 +211,35 @@ def test_nothing_is_left_behind(world: World) -> None:
     assert recording.active() is None
 
 
+def test_somebody_who_puts_a_function_around_the_hook_keeps_it(world: World) -> None:
+    names = [world.name() for _ in range(3)]
+    for name in names:
+        world.module(name, "")
+    original = _bootstrap._find_and_load
+    calls = []
+
+    def around(name: str, import_: Any) -> Any:
+        calls.append(name)
+        return inner(name, import_)
+
+    try:
+        with om.map(record=True):
+            inner = _bootstrap._find_and_load
+            _bootstrap._find_and_load = around
+        assert _bootstrap._find_and_load is around
+        __import__(names[0])
+        with om.map(record=True) as seen:
+            __import__(names[1])
+    finally:
+        _bootstrap._find_and_load = inner
+        with om.map(record=True):
+            pass
+    assert _bootstrap._find_and_load is original
+    __import__(names[2])
+    assert [one for one in calls if one in names] == names[:2]
+    assert [one.name for one in seen.facts.realms[0].modules if one.total is not None] == [names[1]]
+
+
 def test_what_is_settled_is_so_again_when_nobody_records_any_more(world: World) -> None:
     name, asker = world.name(), world.name("asker")
     (bubble,) = world.versions(name, "1")

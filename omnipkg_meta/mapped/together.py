@@ -5,6 +5,7 @@ Owns what stands in them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from omnipkg_meta.mapped.markup import Markup, element, joined
@@ -21,7 +22,7 @@ from omnipkg_meta.mapped.pieces import (
 from omnipkg_meta.store.disk import in_words
 
 if TYPE_CHECKING:
-    from omnipkg_meta.mapped.facts import Distribution, Facts, Side
+    from omnipkg_meta.mapped.facts import Distribution, Edge, Facts, Side
 
 __all__ = ["crossings", "distributions", "failures", "overview"]
 
@@ -78,18 +79,23 @@ def crossings(facts: Facts, names: dict[str, Side]) -> Markup | None:
     """Tell who imported what from another realm; nothing where that was not recorded."""
     if facts.recorded is None:
         return None
+    # One row for all modules of a package that imported the same: a realm may have hundreds.
+    who: dict[Edge, list[str]] = {}
+    for one in facts.edges:
+        if one.home != one.realm or one.rule in ("pin", "scope"):
+            package = replace(one, by=one.by.partition(".")[0], names=())
+            who.setdefault(package, []).append(one.by)
     rows = [
         element(
             "tr",
-            element("td", element("code", one.by) if one.by else "nobody found"),
+            element("td", _importers(one.by, modules)),
             element("td", link(names[one.home])),
             element("td", element("code", one.top), _version(names[one.realm], one.top)),
             element("td", link(names[one.realm])),
             element("td", rule_mark(one.rule)),
             element("td", _HOW.get(one.how, one.how)),
         )
-        for one in facts.edges
-        if one.home != one.realm or one.rule in ("pin", "scope")
+        for one, modules in who.items()
     ]
     if not rows:
         return section(
@@ -109,6 +115,17 @@ def crossings(facts: Facts, names: dict[str, Side]) -> Markup | None:
         "imports",
         "Imports between realms",
         table("Who imported what from another realm, in the order of time", columns, rows),
+    )
+
+
+def _importers(package: str, modules: list[str]) -> Markup | str:
+    """Name the modules of a package that imported the same."""
+    if len(modules) == 1:
+        return element("code", modules[0]) if modules[0] else "nobody found"
+    return element(
+        "details",
+        element("summary", element("code", package), f", {counted(len(modules), 'module', 's')}"),
+        element("p", ", ".join(modules), class_="names"),
     )
 
 

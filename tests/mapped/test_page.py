@@ -247,6 +247,19 @@ def test_modules_that_took_least_are_there_by_their_names() -> None:
     assert all(one.name in text for one in facts.realms[1].modules), "but by its name all is there"
 
 
+def test_modules_of_a_package_that_imported_the_same_are_one_row() -> None:
+    facts = facts_of(1)
+    edges = [
+        Edge("r1", f"pkg1.part{one}", "rich", ("rich",), "main", "home", "statement")
+        for one in range(40)
+    ]
+    page = render(dataclasses.replace(facts, edges=(*edges, facts.edges[0])))
+    (part,) = re.findall(r'<section id="imports".*?</section>', page, re.DOTALL) or [""]
+    assert part.count("<tr>") == 3, "the header, the forty, and the other"
+    assert "40 modules" in part
+    assert "pkg1.part39" in part
+
+
 def test_two_realms_of_one_bubble_have_names_that_differ() -> None:
     sides = [
         Side("r1", "rich-1", requested=("rich",), terms=("shares pygments with main",)),
