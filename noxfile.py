@@ -18,7 +18,7 @@ nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"  # the interpreters that are there, and no others
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "tests", "build"]
+nox.options.sessions = ["lint", "types", "tests", "docs", "build"]
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 PACKAGE = "omnipkg_meta"
@@ -26,7 +26,7 @@ PACKAGE = "omnipkg_meta"
 # What the sdist holds besides the folders, which it holds whole.
 SDIST_FILES = {
     *(".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md"),
-    *("noxfile.py", "pyproject.toml"),
+    *("mkdocs.yml", "noxfile.py", "pyproject.toml"),
 }
 SDIST_FOLDERS = (".ci", "benchmarks", "docs", "examples", PACKAGE, "tests")
 DIST_INFO_FILES = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
@@ -63,6 +63,14 @@ def types(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     session.run("mypy", "--python-version", PYTHONS[0])
     session.run("mypy", "--python-version", PYTHONS[-2])
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site of the documentation in ``build/site``; a link that leads nowhere fails."""
+    session.install("-e", ".[docs]")
+    # What else could be used instead of mkdocs is no warning about these pages.
+    session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session

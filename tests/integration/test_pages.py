@@ -1,14 +1,17 @@
-"""The programs on a page of the documentation, run word by word."""
+"""Pages whose programs stand by themselves, run with the real rich.
+
+tests/test_docs.py runs all pages, with little packages in the place of the real ones.
+"""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.scene import STRICT
+from tests.pages import ROOT, read
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Program
@@ -16,18 +19,21 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.world
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE = DOCS / "threads-and-processes.md"
-PROGRAMS = re.findall(
-    r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL
-)
+PROGRAMS = read(ROOT / "docs" / "threads-and-processes.md")
+AUTHORS = read(ROOT / "docs" / "for-library-authors.md")
 
 
 def test_every_program_of_the_page_has_what_it_prints_below_it() -> None:
-    assert len(PROGRAMS) == PAGE.read_text("utf-8").count("```python") == 4
+    programs = [block for block in PROGRAMS.blocks if block.language == "python"]
+    assert PROGRAMS.programs
+    assert [block for block in programs if block.prints is None] == []
+    assert len(programs) == 4
 
 
-@pytest.mark.parametrize(("code", "printed"), PROGRAMS)
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [(block.text, block.prints) for block in PROGRAMS.blocks if block.language == "python"],
+)
 def test_a_program_of_the_page_prints_what_stands_below_it(
     scene: Scene, program: Program, code: str, printed: str
 ) -> None:
@@ -40,15 +46,13 @@ def test_a_program_of_the_page_prints_what_stands_below_it(
 def test_the_library_of_the_page_for_authors_keeps_its_version(
     scene: Scene, program: Program
 ) -> None:
-    page = (DOCS / "for-library-authors.md").read_text("utf-8")
-    *modules, code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (printed,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
-    script = program(code)
-    for module in modules:
-        name = module.partition("\n")[0].removeprefix("# ")
-        file = script.parent / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(module, "utf-8")
-    assert len(modules) == 2
+    (main,) = (block for block in AUTHORS.blocks if block.prints is not None)
+    script = program(main.text)
+    files = [block for block in AUTHORS.blocks if block.file is not None]
+    for block in files:
+        path = script.parent / Path(str(block.file))
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(block.text, "utf-8")
+    assert len(files) == 2
     done = scene.run(*STRICT, script)
-    assert (done.stdout, done.stderr, done.returncode) == (printed, "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == (main.prints, "", 0)

@@ -1,0 +1,209 @@
+"""The code blocks of README and docs/, run as a reader would run them.
+
+Each page is run in one process, its blocks in order and in one namespace, in an
+environment and a store in which little packages stand for the real ones
+(tests/stand_ins.py).  No index is reached.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests import page_program, pages, stand_ins
+from tests.conftest import Wheelhouse
+from tests.pages import PAGES, ROOT, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+#: What the environment has besides the stand-ins, from the environment of the tests.
+BROUGHT = ("pytest", "packaging", "platformdirs", "importlib-metadata")
+
+RUN = [path for path in PAGES if any(map(pages.is_run, pages.read(path).blocks))]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where pages are run.
+
+    Attributes:
+        main: a virtual environment.
+        store: a store with the bubbles that the pages speak of.
+        variables: the environment variables of a program that is run there.
+    """
+
+    main: Path
+    store: Path
+    variables: dict[str, str]
+
+    def run(
+        self, *words: str | Path, where: Path, store: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run this environment's Python in a directory; bubbles are made in *store*."""
+        stores = [self.store] if store is None else [store, self.store]
+        return subprocess.run(
+            [str(self.main / "bin" / "python"), *map(str, words)],
+            cwd=where,
+            env=self.variables | {"OMNIPKG_META_STORE": os.pathsep.join(map(str, stores))},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+
+
+@pytest.fixture(scope="module")
+def surroundings(
+    tmp_path_factory: pytest.TempPathFactory, _builder_cache: Path
+) -> Iterator[Surroundings]:
+    """An environment, and a store, made the way that users make them."""
+    path = tmp_path_factory.mktemp("docs")
+    wheelhouse = Wheelhouse(path / "wheels")
+    stand_ins.make_wheels(wheelhouse)
+    main = path / "main"
+    venv.create(main, symlinks=True)
+    site_packages = next(main.glob("lib/python*/site-packages"))
+    for name in _with_dependencies(BROUGHT):
+        _bring(metadata.distribution(name), site_packages)
+    _bring_library(site_packages, main / "bin")
+    for name, version in stand_ins.MAIN.items():
+        (wheel,) = wheelhouse.path.glob(f"{name.replace('-', '_')}-{version}-*.whl")
+        zipfile.ZipFile(wheel).extractall(site_packages)
+    home = path / "home"
+    # What uv and pip are told, as a user tells them: these wheels, and no index.
+    settings = home / ".config"
+    (settings / "uv").mkdir(parents=True)
+    (settings / "uv" / "uv.toml").write_text(
+        f'no-index = true\nfind-links = ["{wheelhouse.path}"]\n'
+    )
+    (settings / "pip").mkdir()
+    (settings / "pip" / "pip.conf").write_text(
+        f"[global]\nno-index = true\nfind-links = {wheelhouse.path}\n"
+    )
+    variables = {
+        "HOME": str(home),
+        "PATH": os.pathsep.join((str(main / "bin"), os.environ["PATH"], str(_beside_python()))),
+        "UV_CACHE_DIR": str(_builder_cache / "uv"),
+        "UV_PYTHON": str(main / "bin" / "python"),
+        "PYTHONWARNINGS": "error",
+        **{name: value for name, value in os.environ.items() if name.startswith("COV")},
+    }
+    made = Surroundings(main, path / "store", variables)
+    for requirements in stand_ins.BUBBLES:
+        done = made.run("-m", "omnipkg_meta", "install", *requirements, where=home)
+        assert done.returncode == 0, done.stderr
+    yield made
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_blocks_of_a_page_do_what_it_says(
+    path: Path, surroundings: Surroundings, tmp_path: Path
+) -> None:
+    where = tmp_path / "page"
+    where.mkdir()
+    page = pages.read(path)
+    blocks = [block for block in page.blocks if pages.is_run(block)]
+    if page.programs:
+        _each_program(page, surroundings, where)
+        blocks = [block for block in blocks if block.language != "python"]
+    told = tmp_path / "page.json"
+    told.write_text(
+        json.dumps(
+            {
+                "page": path.relative_to(ROOT).as_posix(),
+                "known": stand_ins.KNOWN,
+                "blocks": [asdict(block) | {"file": block.file} for block in blocks],
+            }
+        )
+    )
+    done = surroundings.run(page_program.__file__, told, where=where, store=tmp_path / "store")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _each_program(page: Page, surroundings: Surroundings, where: Path) -> None:
+    for number, block in enumerate(page.blocks):
+        if block.language == "python":
+            program = where / f"program{number}.py"
+            program.write_text(block.text)
+            flags = ("-X", "dev", "-W", "ignore::DeprecationWarning:multiprocessing")
+            done = surroundings.run(*flags, program, where=where)
+            assert (done.stdout, done.stderr, done.returncode) == (block.prints, "", 0), (
+                f"{page.path}:{block.line}"
+            )
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_block_of_a_page_is_of_a_language_that_is_known_here(path: Path) -> None:
+    """Otherwise a block could be left out by a slip of the pen."""
+    known = {*pages.RUN, *pages.SHOWN, *pages.FILES}
+    assert [one for one in pages.read(path).blocks if one.language not in known] == []
+    files = [one for one in pages.read(path).blocks if one.language in pages.FILES]
+    assert [one for one in files if one.file is None] == []
+
+
+def _with_dependencies(names: Sequence[str]) -> set[str]:
+    """Return distributions and what they need, by name."""
+    found: set[str] = set()
+    wanted = list(names)
+    while wanted:
+        name = wanted.pop()
+        if name in found:
+            continue
+        found.add(name)
+        wanted += [
+            requirement.name
+            for requirement in map(Requirement, metadata.requires(name) or ())
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        ]
+    return found
+
+
+def _bring(distribution: metadata.Distribution, site_packages: Path) -> None:
+    for file in distribution.files or ():
+        if ".." not in file.parts and "__pycache__" not in file.parts:
+            target = site_packages / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(file.locate()), target)
+
+
+def _bring_library(site_packages: Path, scripts: Path) -> None:
+    library = ROOT / "omnipkg_meta"
+    leave = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(library, site_packages / "omnipkg_meta", ignore=leave)
+    distribution = metadata.distribution("omnipkg-meta")
+    info = site_packages / f"omnipkg_meta-{distribution.version}.dist-info"
+    info.mkdir()
+    for name in ("METADATA", "entry_points.txt"):
+        (info / name).write_text(distribution.read_text(name) or "", "utf-8")
+    (info / "RECORD").write_text(
+        "".join(f"{one.relative_to(ROOT)},,\n" for one in library.rglob("*.py")), "utf-8"
+    )
+    command = scripts / "omnipkg-meta"
+    command.write_text(
+        f"#!{scripts / 'python'}\nimport sys\nfrom omnipkg_meta.cli import main\nsys.exit(main())\n"
+    )
+    command.chmod(0o755)
+    command = scripts / "pytest"
+    command.write_text(
+        f"#!{scripts / 'python'}\nimport sys\nimport pytest\nsys.exit(pytest.main())\n"
+    )
+    command.chmod(0o755)
+
+
+def _beside_python() -> Path:
+    """Return where the commands of the tests' own environment are, uv among them."""
+    return Path(sys.executable).parent
