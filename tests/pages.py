@@ -27,7 +27,7 @@ PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "d
 
 #: Languages of blocks that are looked at; the others say nothing that could be run.
 RUN = ("python", "console", "sh")
-SHOWN = ("text", "dockerfile")
+SHOWN = ("text", "dockerfile", "ipython")  # tests/integrations/test_ipython.py has the magics
 FILES = ("ini", "toml")
 
 _NOT_RUN = re.compile(r"<!-- not run: (\S.*?) -->")

@@ -313,7 +313,7 @@ print(json.dumps([seen, [one.id for one in om.Store().bubbles()]]))
     seen, (bubble,) = answers[0]
     assert len(seen) == 4
     assert len(set(seen)) == 1
-    (tag,) = store.iterdir()
+    (tag,) = (one for one in store.iterdir() if one.is_dir())  # and the catalogue
     assert names(tag) == [bubble]
     # Once it is there, nothing is asked of anybody: there is no builder to ask.
     offline = {"OMNIPKG_META_STORE": str(store), "OMNIPKG_META_BUILDER": "uv", "PATH": ""}
