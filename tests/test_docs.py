@@ -113,9 +113,40 @@ def surroundings(
 def test_the_blocks_of_a_page_do_what_it_says(
     path: Path, surroundings: Surroundings, tmp_path: Path
 ) -> None:
+    done = _run_page(pages.read(path), surroundings, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("```python\nimport rich  # 13.5.3\n```", ":2: 13.5.3 was promised, and it was 13.7.1"),
+        ("```python\nprint('one')  # two\n```", ":2: the page says\ntwo\nand it was\none"),
+        ("```python\nint('1')  # ValueError\n```", ":2: ValueError was promised, and nothing"),
+        ("```python\nint('x')  # KeyError\n```", "ValueError: invalid literal"),
+        ("```python\ndef f():\n    import rich  # 13.7.1\n```", "never reached: lines [3]"),
+        ("```python\nprint(1)\n```\n\n```text\n2\n```", ":2: the page says\n2\nand it was\n1"),
+        ("<!-- python\nassert False\n-->", "AssertionError"),
+        ("```console\n$ true\n$ false\n```", ":3: false: 1"),
+        ("```console\n$ echo one\ntwo\n```", ":2: the page says\ntwo\nand it was\none"),
+        ("```console\n$ true\nerror: no\n```", ":2: true: 0"),
+    ],
+)
+def test_a_promise_that_is_not_kept_is_an_error(
+    text: str, said: str, surroundings: Surroundings, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(text)
+    done = _run_page(pages.read(path), surroundings, tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def _run_page(
+    page: Page, surroundings: Surroundings, tmp_path: Path
+) -> subprocess.CompletedProcess[str]:
     where = tmp_path / "page"
     where.mkdir()
-    page = pages.read(path)
     blocks = [block for block in page.blocks if pages.is_run(block)]
     if page.programs:
         _each_program(page, surroundings, where)
@@ -124,14 +155,13 @@ def test_the_blocks_of_a_page_do_what_it_says(
     told.write_text(
         json.dumps(
             {
-                "page": path.relative_to(ROOT).as_posix(),
+                "page": page.path.name,
                 "known": stand_ins.KNOWN,
                 "blocks": [asdict(block) | {"file": block.file} for block in blocks],
             }
         )
     )
-    done = surroundings.run(page_program.__file__, told, where=where, store=tmp_path / "store")
-    assert done.returncode == 0, done.stdout + done.stderr
+    return surroundings.run(page_program.__file__, told, where=where, store=tmp_path / "store")
 
 
 def _each_program(page: Page, surroundings: Surroundings, where: Path) -> None:
