@@ -178,6 +178,13 @@ def instructions(session: nox.Session) -> None:
 
 
 @nox.session
+def task_start(session: nox.Session) -> None:
+    """Time a task in another version: a bound function, and a subprocess."""
+    session.install("uv")
+    session.run("python", "-m", "benchmarks.task_start", *session.posargs)
+
+
+@nox.session
 def matrix(session: nox.Session) -> None:
     """Time the tests of one library on several versions: in one process, and by nox."""
     session.install("uv", "nox")

@@ -185,6 +185,17 @@ def test_every_block_of_a_page_is_of_a_language_that_is_known_here(path: Path) -
     assert [one for one in files if one.file is None] == []
 
 
+def test_what_a_page_shows_as_a_part_of_a_file_stands_there() -> None:
+    shown = [
+        (block.text, block.why_not.removeprefix("a part of "))
+        for path in PAGES
+        for block in pages.read(path).blocks
+        if block.why_not is not None and block.why_not.startswith("a part of ")
+    ]
+    assert len(shown) >= 6
+    assert [part for part, file in shown if part not in (ROOT / file).read_text("utf-8")] == []
+
+
 def _with_dependencies(names: Sequence[str]) -> set[str]:
     """Return distributions and what they need, by name."""
     found: set[str] = set()
