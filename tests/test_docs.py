@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.requirements import Requirement
 
+import omnipkg_meta
 from tests import page_program, pages, stand_ins
 from tests.conftest import Wheelhouse
 from tests.pages import PAGES, ROOT, Page
@@ -194,6 +195,14 @@ def test_what_a_page_shows_as_a_part_of_a_file_stands_there() -> None:
     ]
     assert len(shown) >= 6
     assert [part for part, file in shown if part not in (ROOT / file).read_text("utf-8")] == []
+
+
+def test_every_public_name_stands_in_the_reference() -> None:
+    """Under where it lives; of ``main`` that is its class."""
+    reference = (ROOT / "docs" / "reference.md").read_text("utf-8")
+    homes = {name: ".".join(omnipkg_meta._HOMES[name]) for name in omnipkg_meta.__all__}
+    homes["main"] = "omnipkg_meta.sources.Main"
+    assert [name for name, home in homes.items() if f"::: {home}\n" not in reference] == []
 
 
 def _with_dependencies(names: Sequence[str]) -> set[str]:
