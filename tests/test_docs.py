@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 #: What the environment has besides the stand-ins, from the environment of the tests.
 BROUGHT = ("pytest", "packaging", "platformdirs", "importlib-metadata")
 
+LINKING = sorted({*PAGES, ROOT / "CHANGELOG.md", *ROOT.glob("examples/*/README.md")})
 RUN = [path for path in PAGES if any(map(pages.is_run, pages.read(path).blocks))]
 
 
@@ -195,6 +197,14 @@ def test_what_a_page_shows_as_a_part_of_a_file_stands_there() -> None:
     ]
     assert len(shown) >= 6
     assert [part for part, file in shown if part not in (ROOT / file).read_text("utf-8")] == []
+
+
+@pytest.mark.parametrize("path", LINKING, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_of_a_page_lead_to_files_of_the_repository(path: Path) -> None:
+    """In the site, and to headings there, the strict build looks at them (``nox -s docs``)."""
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text("utf-8"))
+    local = [link for link in links if not link.startswith(("https://", "http://"))]
+    assert [link for link in local if not (path.parent / link).exists()] == []
 
 
 def test_every_public_name_stands_in_the_reference() -> None:

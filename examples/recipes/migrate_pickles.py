@@ -1,7 +1,7 @@
 """Pickles of an old pandas, read by that pandas and written by the one that is installed.
 
 ``python migrate_pickles.py FROM TO`` reads each ``*.pkl`` of a directory in one scope and
-writes it anew outside of it.  What crosses is plain data: text and bytes.
+writes it anew outside of it.  What crosses is text.
 """
 
 from __future__ import annotations
