@@ -5,12 +5,11 @@ Must not know how a block is run, nor what is installed.
 
 A fenced block is Python or a console, and is run; one whose first line is the comment of a
 path (``# pyproject.toml``) is that file; ``text`` right below Python is what that prints.
-Four comments of HTML, which a reader does not see, say more:
+Three comments of HTML, which a reader does not see, say more:
 
     <!-- not run: why -->       the next block is not run
     <!-- python (lines) -->     is run where it stands, like a block; so is <!-- console ... -->
     <!-- programs -->           each Python block of this page is a program of its own
-    <!-- none run: why -->      no block of this page is run
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ SHOWN = ("text", "dockerfile", "ipython")  # tests/integrations/test_ipython.py 
 FILES = ("ini", "toml")
 
 _NOT_RUN = re.compile(r"<!-- not run: (\S.*?) -->")
-_NONE_RUN = re.compile(r"<!-- none run: (\S.*?) -->")
 _UNSEEN = re.compile(r"<!-- (python|console)\n(.*?)-->", re.DOTALL)
 _PATH = re.compile(r"# ([\w./-]+\.(?:ini|py|toml))")
 
@@ -75,8 +73,7 @@ def read(path: Path) -> Page:
     """Read the blocks of a page, in order."""
     text = path.read_text("utf-8")
     blocks: list[Block] = []
-    never = _NONE_RUN.search(text)
-    why_not = whole = never and never[1]
+    why_not: str | None = None
     before = ""  # the type of what stands above
     for token in MarkdownIt("commonmark").parse(text):
         line = (token.map or [0])[0] + 1
@@ -89,7 +86,7 @@ def read(path: Path) -> Page:
                 )
             else:
                 blocks.append(Block(language, token.content, line + 1, why_not))
-            why_not = whole
+            why_not = None
         elif token.type == "html_block":
             if found := _NOT_RUN.search(token.content):
                 why_not = found[1]
