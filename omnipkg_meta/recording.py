@@ -179,12 +179,12 @@ def _holder(name: str, module: object) -> Realm:
     return MAIN
 
 
-def _find_and_load(name: str, import_: Any) -> Any:
+def _find_and_load(name: str, import_: Any, **keywords: Any) -> Any:
     if _recording is None:
-        return _original(name, import_)
+        return _original(name, import_, **keywords)
     under_way = _begin(name)
     try:
-        module = _original(name, import_)
+        module = _original(name, import_, **keywords)
     except BaseException as error:
         _end(under_way, None, error)
         raise
