@@ -23,9 +23,13 @@ pytestmark = pytest.mark.world
 
 #: What docs/recipes.md says was tried.
 FRAMEWORKS = ("FastAPI==0.165.*", "Flask==3.1.*", "Celery==5.7.*")
+#: CPython 3.10 gets the newest that there is for it: FastAPI 0.165 is not.
+TRIED = FRAMEWORKS if sys.version_info >= (3, 11) else ("FastAPI", "Flask", "Celery")
 OLD_PANDAS = ("pandas==2.1.4", "numpy==1.26.4")
 HAS_PANDAS = sys.version_info < (3, 13)
-MAIN = (*BARE, *FRAMEWORKS, "httpx", "jinja2>=3.1.5", "rich==13.7.1", "numpy>=2", "pandas>=2.3")
+#: What reads the locks that uv makes, before Python has it.
+READER = ("tomli",) if sys.version_info < (3, 11) else ()
+MAIN = (*BARE, *READER, *TRIED, "httpx", "jinja2>=3.1.5", "rich==13.7.1", "numpy>=2", "pandas>=2.3")
 BUBBLES: tuple[tuple[str, ...], ...] = (
     ("jinja2==3.0.*",),
     ("rich==13.5.3",),
