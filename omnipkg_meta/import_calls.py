@@ -17,7 +17,7 @@ from __future__ import annotations
 import dis
 import sys
 from types import BuiltinFunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -52,7 +52,8 @@ def _offsets(code: CodeType) -> frozenset[int]:
     starts: dict[tuple[int, int], set[tuple[int, int]]] = {}
     names: dict[tuple[int, int], tuple[int, int]] = {}
     found = []
-    for one in dis.get_instructions(code):
+    instructions: Any = dis.get_instructions(code)
+    for one in instructions:
         line, last_line, column, last_column = one.positions or (None,) * 4
         if line is None or last_line is None or column is None or last_column is None:
             continue

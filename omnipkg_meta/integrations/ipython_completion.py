@@ -21,7 +21,7 @@ from omnipkg_meta.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from IPython.core.completer import CompletionContext, SimpleMatcherResult
+    from IPython.core.completer import CompletionContext
     from IPython.core.interactiveshell import InteractiveShell
 
     from omnipkg_meta.integrations.ipython_cells import Cells
@@ -67,7 +67,7 @@ class Completer:
             del self._completer.completions
 
 
-def _complete(context: CompletionContext) -> SimpleMatcherResult:
+def _complete(context: CompletionContext) -> Any:  # a ``SimpleMatcherResult``
     match = _LINE.fullmatch(context.text_until_cursor)
     if match is None:
         return {"completions": []}
