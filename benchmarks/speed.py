@@ -27,9 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: What runs before the timed statement, by the name of the set-up.
 SETUPS = {
-    "plain": "import sys, rich, json; check = lambda: rich.__file__",
+    "plain": "import sys, rich, json, importlib; check = lambda: rich.__file__",
     "hooked": (
-        "import sys, rich, json, omnipkg_meta as om\n"
+        "import sys, rich, json, importlib, omnipkg_meta as om\n"
         "main = rich.__file__\n"
         "scope = om.use('rich==13.5.3')\n"
         "with scope:\n    import rich.markup as inside\n"
