@@ -17,7 +17,7 @@ import omnipkg_meta
 from benchmarks.compat import judge, upstream
 from benchmarks.compat.places import Outcome, Places, run
 from benchmarks.compat.rows import Bench as Rows
-from benchmarks.compat.rows import Plain
+from benchmarks.compat.rows import IndexMovedError, Plain
 from benchmarks.compat.table import Row, Version, rows
 from tests.worlds import world_fixture  # noqa: F401  # a fixture
 
@@ -214,6 +214,12 @@ def test_what_the_library_says_of_such_a_patch_is_a_note_and_no_error() -> None:
     assert judge.notes(run.stderr, []) == [said]
 
 
+def test_what_a_native_library_logs_for_information_is_no_error() -> None:
+    informs = "I1124 14:38:12.201345   19287 transport.cc:1403] Got goaway err=UNAVAILABLE:error"
+    warns = "W1124 14:38:12.201345   19287 transport.cc:1403] error"
+    assert judge.errors(f"{informs}\n{warns}\n", []) == [warns]
+
+
 def test_an_older_version_that_does_not_work_plain_is_passed_over(tmp_path: Path) -> None:
     versions = [Version("pkg", one, (f"pkg=={one}",)) for one in ("3.0", "1.0", "2.0")]
     newest, *older = versions
@@ -238,6 +244,35 @@ def test_an_older_version_that_does_not_work_plain_is_passed_over(tmp_path: Path
     result = Plains(places, resolver).row(Row("pkg", ()))
     assert result["taken"] == ["3.0", "2.0"]
     assert result["rejected"] == [{"version": "1.0", "reason": "smoke: it is broken"}]
+
+
+@pytest.mark.parametrize(("moves", "status"), [(1, "passes"), (2, "fails")])
+def test_where_the_index_has_moved_it_is_asked_again_once(
+    tmp_path: Path, moves: int, status: str
+) -> None:
+    asked = []
+
+    class Resolved:
+        def newest(self, row: Row) -> Version:
+            asked.append(row.name)
+            return Version("pkg", str(len(asked)), ())
+
+        def forget(self, row: Row) -> None:
+            asked.append(f"forget {row.name}")
+
+    class Moving(Rows):
+        left = moves
+
+        def _both(self, _: Row, newest: Version, __: list[Path]) -> dict[str, Any]:
+            if self.left:
+                self.left -= 1
+                raise IndexMovedError(f"{newest.version} differs")
+            return {"status": "passes"}
+
+    resolver: Any = Resolved()
+    result = Moving(Places(tmp_path, sys.executable), resolver).row(Row("pkg", ()))
+    assert asked == ["pkg", "forget pkg", "pkg"]
+    assert result["status"] == status
 
 
 def test_a_submodule_that_does_not_import_is_found(bench: Bench) -> None:

@@ -30,6 +30,9 @@ _SAID = re.compile(r": StandardLibraryPatchWarning: <Bubble ")
 #: before 1.0, where ``sys.excepthook`` has been set. The page lists it, too.
 _LEFT_ALONE = re.compile(r": RuntimeWarning: You seem to already have a custom sys\.excepthook ")
 
+#: Native libraries log with the level in front (abseil, glog): what only informs is no error.
+_INFORMS = re.compile(r"I\d{4} \d\d:\d\d:\d\d\.\d+ ")
+
 
 def expected(mode: str, versions: Sequence[str]) -> set[tuple[str, str]]:
     """Return what has to be checked in a mode: names with versions ("" for the whole run)."""
@@ -93,7 +96,7 @@ def notes(stderr: str, plain: Iterable[str]) -> list[str]:
 
 
 def _is_error(line: str) -> bool:
-    told = _SAID.search(line) or _LEFT_ALONE.search(line)
+    told = _SAID.search(line) or _LEFT_ALONE.search(line) or _INFORMS.match(line)
     return bool(_ERROR.search(line)) and not told
 
 

@@ -61,6 +61,10 @@ class Plain:
     seconds: float = 0.0
 
 
+class IndexMovedError(Exception):
+    """A bubble does not hold what the plain environment of the same version holds."""
+
+
 class Bench:
     """Runs rows, and keeps what they gave in files.
 
@@ -95,6 +99,13 @@ class Bench:
         bubbles: list[Path] = []
         try:
             return self._both(row, newest, bubbles)
+        except IndexMovedError:
+            # What uv was asked hours ago is not what the bubbles are made of now.
+            self._resolver.forget(row)
+            try:
+                return self._both(row, self._resolver.newest(row), bubbles)
+            except IndexMovedError as error:
+                return {"name": row.name, "status": "fails", "reason": str(error)}
         except PreparationError as error:
             return {"name": row.name, "status": "fails", "reason": f"preparation: {error}"}
         finally:
@@ -161,7 +172,7 @@ class Bench:
                     sides.append({**self._facts(plain), **bubble[0]})
                     differences = _differences(plain.version, bubble[0]["distributions"])
                     if differences:
-                        return {**result, "status": "fails", "reason": differences}
+                        raise IndexMovedError(differences)
                     continue
                 said = [line for event in built.of("done") for line in event["problems"]]
                 reason = "; ".join(said) or f"{built.end}: {built.stderr[-2000:]}"

@@ -105,6 +105,13 @@ class Resolver:
                 seen.add(found.version)
                 yield found
 
+    def forget(self, row: Row) -> None:
+        """Ask again, the next time, for what was asked about a row."""
+        for asked in (row.name, *(row.name + suffix for suffix in row.older)):
+            self._known.pop(asked, None)
+        for asked in [one for one in self._known if one.startswith(f"{row.name}<")]:
+            del self._known[asked]
+
     def together(self, version: Version, *more: str) -> list[str]:
         """Return all that is installed with a version and with more requirements, exactly.
 
