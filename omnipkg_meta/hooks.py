@@ -140,8 +140,11 @@ def _leave() -> None:
     global _exiting  # noqa: PLW0603
     _exiting = True
     uninstall()
-    # The interpreter empties the modules that it finds in its table
-    # (``finalize_modules`` in ``Python/pylifecycle.c``), whoever else holds them.
+    # The interpreter lets go of the modules that it finds in its table, and empties those
+    # that are still alive then (``finalize_modules`` in ``Python/pylifecycle.c``).  So it has
+    # to find them all; and that they were a realm's must keep none alive: what native code
+    # holds on to, as PyTorch does to functions until ``exit``, would be left in ruins.
     for one in realm.loaded():
         for name, module in list(one.modules.items()):
             sys.modules[f"{name} of {one!r}"] = module
+        one.modules.clear()

@@ -231,6 +231,30 @@ def test_at_exit_a_module_is_taken_apart_although_something_in_c_holds_it(
     assert (done.stdout, done.stderr) == ("gone", "")
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_at_exit_what_a_function_needs_that_something_in_c_holds_is_left_to_it(
+    world: World, inside: bool
+) -> None:
+    # Native code may let go of it after the interpreter's end, where nothing can be freed.
+    text = """
+        import ctypes, os
+        class Last:
+            def __init__(self, write):
+                self.write = write
+            def __del__(self):
+                self.write(1, b"gone")
+        last = Last(os.write)
+        def function(): pass
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(function))
+        """
+    world.versions("held", "1.0", main="0.5", files={"held.py": text})
+    source = '"held==1.0"' if inside else "om.main"
+    done = world.run(
+        f"import omnipkg_meta as om\nwith om.use({source}):\n    import held\ndel held\n"
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_a_forked_child_goes_on_in_the_scope_and_ends_in_silence(claimed: World) -> None:
     done = claimed.run(
         """

@@ -31,7 +31,7 @@ _SAID = re.compile(r": StandardLibraryPatchWarning: <Bubble ")
 _LEFT_ALONE = re.compile(r": RuntimeWarning: You seem to already have a custom sys\.excepthook ")
 
 #: Native libraries log with the level in front (abseil, glog): what only informs is no error.
-_INFORMS = re.compile(r"I\d{4} \d\d:\d\d:\d\d\.\d+ ")
+_INFORMS = re.compile(r"I\d{4} \d\d:\d\d:\d+\.\d+ ")
 
 
 def expected(mode: str, versions: Sequence[str]) -> set[tuple[str, str]]:
