@@ -12,7 +12,8 @@ This file owns the rule.  It must not know who asks, nor what the table is.
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from types import FunctionType
+from typing import Any, NamedTuple
 
 __all__ = ["Entry", "belongs", "everybodys", "may_be_taken"]
 
@@ -50,11 +51,11 @@ class Entry(NamedTuple):
         except AttributeError:
             namespace = {}
         spec = namespace.get("__spec__")
+        loader = getattr(spec, "loader", None)
         # A spec without both was written by hand: nothing could have loaded it.
-        found = (
-            getattr(spec, "loader", None) is not None
-            or getattr(spec, "submodule_search_locations", None) is not None
-        )
+        found = loader is not None or getattr(spec, "submodule_search_locations", None) is not None
+        if loader is not None and _brings_its_own(spec, loader):
+            return cls(None, found=False)
         for file in (getattr(spec, "origin", None), namespace.get("__file__")):
             if isinstance(file, str):
                 return cls(file, found)
@@ -64,6 +65,21 @@ class Entry(NamedTuple):
     def made_up(self) -> bool:
         """Whether it comes from nowhere: no finder found it, and it is of no file."""
         return self.file is None and not self.found
+
+
+def _brings_its_own(spec: Any, loader: object) -> bool:
+    """Tell whether code of a bubble made a module, a loader and all, and no finder was asked.
+
+    PyTorch makes its remote modules so: ``spec_from_loader``, ``module_from_spec``, and
+    into the table.  importlib says in the spec that it is loading what a finder found
+    (``_load_unlocked``).
+    """
+    if getattr(spec, "has_location", False) or getattr(spec, "_initializing", False):
+        return False
+    return any(
+        type(one) is FunctionType and "__realm__" in one.__globals__
+        for one in vars(type(loader)).values()
+    )
 
 
 def may_be_taken(name: str) -> bool:

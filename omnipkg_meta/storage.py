@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import answering
@@ -193,9 +194,18 @@ def take(name: object, module: object, frame: FrameType | None) -> None:
         and (entry.made_up or _in_a_bubble(name, entry.file))
         and _everybodys(name) is not module
     ):
-        take_for(who(frame).home, name, module)
+        home = who(frame).home
+        take_for(home, name, module)
+        if home is not None and entry.made_up and belongs(name, entry, home.prefix):
+            _settle(home, module)
     else:
         claim_new(name)
+
+
+def _settle(home: Realm, module: object) -> None:
+    """Let code that is executed in a module which code of a realm made up be at home there."""
+    if isinstance(module, ModuleType):
+        vars(module).setdefault("__realm__", home)
 
 
 def _in_a_bubble(name: str, file: str | None) -> bool:

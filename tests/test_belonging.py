@@ -112,6 +112,32 @@ def test_a_module_that_a_bubble_makes_up_is_its_own_and_seen_from_it_and_its_sco
         importlib.import_module(made)
 
 
+def test_a_module_that_a_bubble_makes_and_loads_by_itself_is_its_own(world: World) -> None:
+    text = """
+        import importlib.util, sys
+        class Loader:
+            def create_module(self, spec): return None
+            def exec_module(self, module):
+                text = "import WRITER\\ndef late():\\n    import WRITER\\n    return WRITER"
+                exec(text, vars(module))
+        def make():
+            if "made_by_WRITER" not in sys.modules:
+                spec = importlib.util.spec_from_loader("made_by_WRITER", Loader(), origin="made")
+                module = sys.modules["made_by_WRITER"] = importlib.util.module_from_spec(spec)
+                module.__loader__.exec_module(module)
+            return sys.modules["made_by_WRITER"]
+        """
+    bubbles, name = writers(world, text)
+    made = {}
+    for bubble in bubbles:
+        with om.use(bubble):
+            writer = importlib.import_module(name)
+            made[writer] = writer.make()
+            assert vars(made[writer])[name] is writer
+    assert [one.late() for one in made.values()] == [*made]
+    assert f"made_by_{name}" not in sys.modules
+
+
 def test_what_main_made_up_stays_mains(world: World) -> None:
     made = world.name("made")
     mains = types.ModuleType(made)
