@@ -26,7 +26,7 @@ from omnipkg_meta.importers import share
 from omnipkg_meta.layout import portions
 from omnipkg_meta.loaders import load_inside, load_outside
 from omnipkg_meta.locks import without_import_lock
-from omnipkg_meta.namespaces import JOINED, join
+from omnipkg_meta.namespaces import JOINED, join, spec_in_main
 from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.realm import (
     CLAIMED,
@@ -235,6 +235,8 @@ def _spec_in_main(
     if path is None and bubbles_on_path():
         return _beside_bubbles(name, target, frame, outside=True)
     if path is not None and (space := name.rpartition(".")[0]) in JOINED:
+        if space not in MAIN.modules and spec_in_main(space) is None:
+            return None  # ``sys.path`` may have it, in a bubble
         package = _package_of_main(space)
         path = package.__path__
     spec = others.ask_all(name, _mains_part(name, path, frame), target)

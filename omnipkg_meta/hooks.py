@@ -141,9 +141,10 @@ def _leave() -> None:
     _exiting = True
     uninstall()
     # The interpreter lets go of the modules that it finds in its table, and empties those
-    # that are still alive then (``finalize_modules`` in ``Python/pylifecycle.c``).  So it has
-    # to find them all; and that they were a realm's must keep none alive: what native code
-    # holds on to, as PyTorch does to functions until ``exit``, would be left in ruins.
+    # that are still alive then, the latest first (``finalize_modules`` in
+    # ``Python/pylifecycle.c``).  So it has to find them all; and that they were a realm's must
+    # keep none alive: else it leaves in ruins what native code holds on to until after the
+    # end, as PyTorch does to functions of Python's.
     for one in realm.loaded():
         for name, module in list(one.modules.items()):
             sys.modules[f"{name} of {one!r}"] = module

@@ -43,7 +43,7 @@ from omnipkg_meta.errors import HookError
 from omnipkg_meta.locks import without_import_lock
 from omnipkg_meta.meta_path import keep
 from omnipkg_meta.realm import CLAIMED, MAIN
-from omnipkg_meta.storage import gone
+from omnipkg_meta.storage import gone, put
 
 if TYPE_CHECKING:
     import weakref
@@ -92,7 +92,7 @@ class _Table:
         return self._modules[name]
 
     def __setitem__(self, name: str, module: ModuleType) -> None:
-        self._modules[name] = module
+        put(self._modules, name, module)
 
     def __delitem__(self, name: str) -> None:
         del self._modules[name]

@@ -37,7 +37,7 @@ from omnipkg_meta.asking import IMPORT_NAME, Asker, who
 from omnipkg_meta.namespaces import portion
 from omnipkg_meta.realm import CLAIMED, MAIN
 from omnipkg_meta.resolution import Rule, in_scope
-from omnipkg_meta.storage import ORDINARY, gone, is_claimed, leave_alone, spare, take
+from omnipkg_meta.storage import ORDINARY, gone, is_claimed, leave_alone, put, spare, take
 from omnipkg_meta.views import Items, Keys, Values
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.realm import Realm
 
-__all__ = ["install", "put", "uninstall"]
+__all__ = ["install", "uninstall"]
 
 
 def before_import() -> None:
@@ -131,7 +131,7 @@ class RealmModules(dict):  # type: ignore[type-arg]
         # By identity: to compare two code objects is to compare all that is in them.
         code = None if frame is None else frame.f_code
         if not default and (code is _LOAD or code is _RELOAD):
-            # importlib takes a module out to put it in again at the end at once.
+            # importlib takes a module out to put it in again at the end at once (:func:`put`).
             # Unlike that of a plain dict, our copy is not atomic: ``dict(sys.modules)``
             # of another thread would trip over the gap.
             return _apply(dict.__getitem__, self, name, frame)
@@ -263,17 +263,6 @@ def _apply(
         realm = realm_for(name, frame)
     table = modules if realm is None else realm.modules
     return operation(table, name, *arguments)
-
-
-def put(table: dict[Any, Any], name: object, module: object) -> object:
-    """Put a module into a table, and return what stood there.
-
-    What is replaced is handed out, to die without a lock being held: its end may
-    run any code.
-    """
-    replaced = dict.get(table, name)
-    dict.__setitem__(table, name, module)
-    return replaced
 
 
 def _missing(name: object, frame: FrameType | None, *, guarded: bool = False) -> Any:

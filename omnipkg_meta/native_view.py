@@ -41,7 +41,6 @@ from omnipkg_meta.activation import OVERLAYS
 from omnipkg_meta.answering import decision
 from omnipkg_meta.asking import Asker
 from omnipkg_meta.belonging import Entry
-from omnipkg_meta.modules import put
 from omnipkg_meta.realm import MAIN, Realm, main_path, realm_of_file
 from omnipkg_meta.resolution import reach
 
@@ -62,25 +61,26 @@ _STANDARD = frozenset({_STANDARD_LIBRARY, os.path.join(_STANDARD_LIBRARY, "lib-d
 class _Source:
     """A table, and how far it has been read.
 
-    A dict keeps the order in which entries came, so what is new is at its end.
+    A dict keeps the order in which entries came, so what is new is at its end, among what
+    was put there again (:func:`omnipkg_meta.storage.put`).
     """
 
-    __slots__ = ("last", "length", "owner", "table")
+    __slots__ = ("known", "last", "owner", "table")
 
     def __init__(self, table: dict[Any, Any], owner: Realm | None) -> None:
         self.table = table
         self.owner = owner
-        self.length = 0
+        self.known: set[Any] = set()
         self.last: Any = _NOTHING
 
     def new(self) -> list[Any] | None:
         """Return the names that came since the last time; None where others have gone."""
         # Without an instruction in between in which another thread could write.
         names = list(takewhile(partial(ne, self.last), dict.__reversed__(self.table)))
-        self.length += len(names)
+        self.known.update(names)
         if names:
             self.last = names[0]
-        return names[::-1] if self.length == dict.__len__(self.table) else None
+        return names[::-1] if len(self.known) == dict.__len__(self.table) else None
 
 
 class NativeModules(dict):  # type: ignore[type-arg]
@@ -228,7 +228,7 @@ class NativeModules(dict):  # type: ignore[type-arg]
             if storage.installed():
                 storage.take_for(None if self._home is MAIN else self._home, name, module)
             # What is replaced dies without the lock of the storage.
-            replaced = self._apply(put, name, module)  # noqa: F841
+            replaced = self._apply(storage.put, name, module)  # noqa: F841
             self._show(name, module)
 
     def __delitem__(self, name: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ __all__ = [
     "leave_alone",
     "lock",
     "provide",
+    "put",
     "spare",
     "sweep",
     "take",
@@ -67,6 +69,26 @@ def gone(name: object) -> None:
     """Say that somebody has taken a module away, so that nothing else keeps it alive."""
     for notice in ON_REMOVAL:
         notice(name)
+
+
+def put(table: dict[Any, Any], name: object, module: object) -> object:
+    """Put a module into a table, at the end, and return what stood there.
+
+    importlib takes a module out and puts it in again when it is loaded, so that a package
+    comes after what it imports (``_load_unlocked``); the interpreter takes modules apart in
+    the opposite order (``finalize_modules`` in ``Python/pylifecycle.c``).  Here it is done
+    without an instruction of Python in between in which another thread would miss it.
+
+    What is replaced is handed out, to die without a lock being held: its end may
+    run any code.
+    """
+    replaced = dict.get(table, name)
+    if replaced is module and module is not None:  # None: perhaps nothing stands there
+        taken = map(dict.pop, (table,), (name,))
+        deque(map(dict.__setitem__, (table,), (name,), taken), 0)
+    else:
+        dict.__setitem__(table, name, module)
+    return replaced
 
 
 def is_guarded() -> bool:

@@ -147,6 +147,26 @@ def test_the_table_pickles_no_better_and_no_worse_than_a_dict_of_modules() -> No
         pickle.dumps(sys.modules)
 
 
+def test_none_bars_a_name_and_a_module_that_is_put_again_goes_to_the_end(loaded: Loaded) -> None:
+    table: dict[str, Any] = sys.modules
+    for name in ("json_that_is_not_there", loaded.name):
+        before = table.get(name)
+        try:
+            table[name] = None
+            table[name] = None
+            assert table[name] is None
+            table[name] = importlib
+            table["put_after"] = importlib
+            table[name] = importlib
+            names = list(table)
+            assert names.index(name) > names.index("put_after") or name == loaded.name
+        finally:
+            table.pop("put_after", None)
+            del table[name]
+            if before is not None:
+                table[name] = before
+
+
 def test_keys_that_are_no_names_behave_as_in_a_dict() -> None:
     table: dict[Any, Any] = sys.modules
     assert 1 not in table

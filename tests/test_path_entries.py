@@ -144,6 +144,11 @@ def test_a_namespace_package_there_is_joined_with_mains_and_a_package_goes_befor
                 from space import part
             except ImportError:
                 part = None
+            def miss():
+                try:
+                    from space import nowhere
+                except ImportError:
+                    return True
 
             def other():
                 from space import other
@@ -159,7 +164,14 @@ def test_a_namespace_package_there_is_joined_with_mains_and_a_package_goes_befor
     world.run(
         """
         import sys, omnipkg_meta as om
-        packages = {version: om.load(f"pkg=={version}") for version in ("1.0", "2.0")}
+        packages = {}
+        for version in ("1.0", "2.0"):
+            with om.use(f"pkg=={version}"):
+                import pkg
+                if sys.argv[1] == "nothing":
+                    assert pkg.miss()
+            packages[version] = pkg
+        assert sys.argv[1] != "nothing" or "space" not in sys.modules
         for version, pkg in packages.items():
             if sys.argv[1] == "a package":
                 assert pkg.part is None

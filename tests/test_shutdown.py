@@ -255,6 +255,31 @@ def test_at_exit_what_a_function_needs_that_something_in_c_holds_is_left_to_it(
     assert (done.stdout, done.stderr) == ("", "")
 
 
+@pytest.mark.parametrize("source", ["", "om.main", '"held==1.0"'])
+def test_at_exit_modules_are_taken_apart_in_the_order_in_which_they_came(
+    world: World, source: str
+) -> None:
+    last = """
+        import ctypes, os, sys
+        class Last:
+            def __init__(self, name, write):
+                self.name, self.write = name, write
+            def __del__(self):
+                self.write(1, self.name)
+        def hold(name):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(sys.modules[name]))
+            vars(sys.modules[name])["last"] = Last(f"{name} ".encode(), os.write)
+        """
+    files = {"last.py": last}
+    for name, before in (("a", "import held.b"), ("b", "import held.c"), ("c", ""), ("d", "")):
+        files[f"held/{name}.py"] = f"{before}\nimport last\nlast.hold(__name__)\n"
+    files["held/__init__.py"] = "import held.a, last\nlast.hold(__name__)\nimport held.d\n"
+    world.versions("held", "1.0", main="0.5", files=files)
+    scope = f"import omnipkg_meta as om\nwith om.use({source}): " if source else ""
+    done = world.run(f"{scope}import held\n")
+    assert (done.stdout, done.stderr) == ("held held.d held.a held.b held.c ", "")
+
+
 def test_a_forked_child_goes_on_in_the_scope_and_ends_in_silence(claimed: World) -> None:
     done = claimed.run(
         """
