@@ -221,6 +221,14 @@ def test_what_a_native_library_logs_for_information_is_no_error() -> None:
     assert judge.errors(f"{informs}\n{early}\n{warns}\n", []) == [warns]
 
 
+def test_an_error_that_a_plain_run_wrote_under_another_path_is_known() -> None:
+    plain = "W1124 14:53:44 81 pkg/part.py:62] errors follow\n"
+    assert (
+        judge.errors("W1125 15:36:06 1 /store/pkg-1/pkg/part.py:62] errors follow\n", [plain]) == []
+    )
+    assert judge.errors("W1125 15:36:06 1 /store/pkg-1/pkg/other.py:6] errors follow\n", [plain])
+
+
 def test_an_older_version_that_does_not_work_plain_is_passed_over(tmp_path: Path) -> None:
     versions = [Version("pkg", one, (f"pkg=={one}",)) for one in ("3.0", "1.0", "2.0")]
     newest, *older = versions

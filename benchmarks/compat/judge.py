@@ -102,7 +102,8 @@ def _is_error(line: str) -> bool:
 
 def _bare(line: str) -> str:
     """Return a line without what differs from run to run: numbers, addresses, folders."""
-    return re.sub(r"(/[^\s:'\"]*/)|0x[0-9a-f]+|\d+", "#", line).strip()
+    # Folders that are relative, too: some packages shorten by ``sys.path``, as PyTorch's log.
+    return re.sub(r"[^\s:'\"]*/|0x[0-9a-f]+|\d+", "#", line).strip()
 
 
 def _tail(text: str, lines: int = 25) -> str:
