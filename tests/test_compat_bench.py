@@ -423,14 +423,17 @@ def test_a_test_that_goes_differently_in_a_scope_is_found() -> None:
 
 
 def test_a_suite_that_ran_nothing_or_did_not_come_to_its_end_is_found() -> None:
-    assert upstream.differences([outcomes()], [outcomes()]) == ["no test ran", "no test ran"]
+    assert upstream.differences([outcomes()], [outcomes()]) == ["no test passed: "] * 2
+    uncollected = outcomes(("a.py", "collect failed"))
+    told = upstream.differences([uncollected], [uncollected])
+    assert told == ["no test passed: 1 collect failed"] * 2
     ended = Outcome(outcomes(("a", "passed")).events, exit_code=-6)
     (line,) = upstream.differences([outcomes(("a", "passed"))], [ended])
     assert "SIGABRT" in line
 
 
 def test_a_test_is_different_only_where_no_run_is_like_any_plain_run() -> None:
-    good, bad = outcomes(("a", "passed")), outcomes(("a", "failed"))
+    good, bad = (outcomes(("a", one), ("other", "passed")) for one in ("passed", "failed"))
     assert upstream.differences([good, bad], [bad, bad]) == []
     assert upstream.differences([good, good], [bad, good]) == []
     assert len(upstream.differences([good, good], [bad, bad])) == 1

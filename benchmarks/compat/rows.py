@@ -339,6 +339,11 @@ class Bench:
             figures[f"{fact} ratio"] = round(
                 figures[f"bubble {fact}"] / figures[f"plain {fact}"], 3
             )
+        # What the library itself takes is the same whatever is imported.
+        library = figures["bubble before"] - figures["plain before"]
+        realm = figures["bubble kilobytes"] - library
+        figures["realm ratio"] = round(realm / figures["plain kilobytes"], 3)
+        figures["library kilobytes"] = library
         return figures
 
     def _run(

@@ -54,7 +54,7 @@ class Suite:
 #: The slow ones in a fixed part that takes less than three minutes.
 SUITES = (
     Suite("simplejson", "simplejson", ("simplejson",), whole=True),
-    Suite("mpmath", "mpmath", ("mpmath",), whole=True),
+    Suite("mpmath", "mpmath", ("mpmath",), needs=("hypothesis", "pexpect"), whole=True),
     Suite("joblib", "joblib", ("joblib.test",), needs=("threadpoolctl",), whole=True),
     Suite(
         *("tornado", "tornado", ("tornado.test",)),
@@ -204,10 +204,14 @@ def outcomes(done: Outcome) -> dict[str, Counter[str]]:
 def differences(plain: Sequence[Outcome], scope: Sequence[Outcome]) -> list[str]:
     """Return the tests that did in no run in a scope what they did in a plain run.
 
-    A run that did not come to its end, or in which no test ran, is a difference too.
+    A run that did not come to its end, or in which no test passed, is a difference too.
     """
     found = [f"{one.end}: {one.stderr[-500:]}" for one in (*plain, *scope) if one.end]
-    found += ["no test ran" for one in (*plain, *scope) if not outcomes(one)]
+    found += [
+        f"no test passed: {totals(one)}"
+        for one in (*plain, *scope)
+        if not any(counts["passed"] for counts in outcomes(one).values())
+    ]
     before, after = [outcomes(one) for one in plain], [outcomes(one) for one in scope]
     nothing: Counter[str] = Counter()
     for name in sorted({name for one in (*before, *after) for name in one}):
