@@ -109,7 +109,7 @@ class Bound(Generic[_P, _R]):
         parcel = self._parcel
         if parcel is not None:  # else another thread was faster
             inside = parcel.passage.scope()
-            function = parcel.open()
+            function = parcel.open(inside)
             self._bind(function, inside, parcel.find_pickler())
             # Without this object in it: in a circle, what it holds would be freed much later.
             self._run = functools.partial(_deliver, self._name, run_in(inside, function))

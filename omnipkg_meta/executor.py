@@ -314,7 +314,7 @@ class SentErrand:
         pickler: Pickler | None = None
         try:
             inside = self._parcel.passage.scope()
-            function, args, kwargs = self._parcel.open()
+            function, args, kwargs = self._parcel.open(inside)
             pickler = self._parcel.find_pickler()
             result = run_in(inside, function)(*args, **kwargs)
             what = f"what {name_of(function)!r} returned"

@@ -14,10 +14,11 @@ import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from omnipkg_meta import config, scope
 from omnipkg_meta.activation import CURRENT, UNPICKLING, Activation
@@ -68,6 +69,9 @@ class Sent:
 class Passage:
     """A scope as it is sent.
 
+    With each of ten thousand tasks of a cluster goes one, the same for most.  So it is made
+    once for a scope, pickled once, and unpickled once by who receives it.
+
     Attributes:
         bubbles: its bubbles, in the order in which they are asked; None stands for main.
         served_by_main: the requirements that main serves there, and has to serve here.
@@ -91,6 +95,13 @@ class Passage:
             BubbleInvalidError: the lock of a bubble is gone or was changed.
         """
         sent.bubbles  # noqa: B018  # finds them
+        known = _passages.get(sent)
+        if known is None:
+            known = _passages[sent] = cls._of_found(sent)
+        return known
+
+    @classmethod
+    def _of_found(cls, sent: Scope) -> Passage:
         requirements = tuple(one for one in sent.sources if isinstance(one, str))
         realms = sent._realms
         by_main = bool(requirements) and realms[0].bubble is None
@@ -109,6 +120,22 @@ class Passage:
             install=sent._install,
             store=None if store is None else str(store.path),
         )
+
+    @cached_property
+    def _pickled(self) -> bytes:
+        return pickle.dumps(
+            (self.bubbles, self.served_by_main, self.options, self.install, self.store)
+        )
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._pickled)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self._pickled,)
 
     def scope(self) -> Scope:
         """Return the scope, of the very same bubbles; those that are missing are built if allowed.
@@ -155,6 +182,15 @@ class Passage:
             available=(),
             command=command,
         )
+
+
+#: What is sent of the scopes that were sent.
+_passages: WeakKeyDictionary[Scope, Passage] = WeakKeyDictionary()
+
+
+@lru_cache(maxsize=256)
+def _arrived(pickled: bytes) -> Passage:
+    return Passage(*pickle.loads(pickled))  # noqa: S301  # a part of a pickle that is loaded
 
 
 @lru_cache(maxsize=256)
@@ -215,13 +251,15 @@ class Parcel:
         data = dumps(thing, sent, what=what, pickler=pickler)
         return cls(what, Passage.of(sent), data, place)
 
-    def open(self) -> Any:
-        """Unpickle the object inside its scope, which is found or made first.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parcel, (self.what, self.passage, self.data, self.pickler)
+
+    def open(self, inside: Scope) -> Any:
+        """Unpickle the object inside its scope, as its passage has found it.
 
         Raises:
             BindError: it names what this process does not have.
         """
-        inside = self.passage.scope()
         try:
             return loads(self.data, inside)
         except (AttributeError, ImportError) as error:

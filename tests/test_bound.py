@@ -228,6 +228,16 @@ def test_threads_that_share_bound_functions_each_run_in_their_scope(name: str) -
             assert set(found) == {version}
 
 
+def test_what_is_sent_of_a_scope_is_opened_once_for_all_that_is_sent_in_it(name: str) -> None:
+    pickled = [pickle.dumps(bind(one, f"{name}==1.0")) for one in (len, repr)]
+    one, two = (pickle.loads(data)._parcel for data in pickled)
+    assert one.passage is two.passage
+    assert one.passage.scope() is two.passage.scope()
+    other = pickle.loads(pickle.dumps(bind(len, f"{name}==2.0")))._parcel
+    assert other.passage != one.passage
+    assert other.passage.scope() is not one.passage.scope()
+
+
 def test_a_payload_of_classes_that_only_the_bubble_has_is_opened_in_the_scope(
     world: World, wheelhouse: Wheelhouse, install: Install
 ) -> None:
