@@ -66,6 +66,14 @@ class Scope:
     def __repr__(self) -> str:
         return f"use({', '.join([*map(repr, self.sources), *self._terms.arguments()])})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What was asked for, which is asked again where it arrives: as if the function that
+        # this scope decorates had been imported there, and not sent.
+        store = self._store
+        if store is not None and not isinstance(store, (str, os.PathLike)):
+            store = str(store.path)
+        return _asked_again, (self.sources, self._install, self._terms, store, self._verify)
+
     def _repr_html_(self) -> str:
         from omnipkg_meta.hypertext import card
 
@@ -234,6 +242,12 @@ class Scope:
                 self._outermost = Activation(self, self._realms)
                 _prepared.add(self)
             return self._outermost
+
+
+def _asked_again(
+    sources: tuple[Source, ...], install: bool | None, terms: Terms, store: Any, verify: str | None
+) -> Scope:
+    return use(*sources, install=install, store=store, verify=verify, **terms._asdict())
 
 
 def _bubbles(realms: tuple[Realm, ...]) -> list[Bubble]:

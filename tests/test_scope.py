@@ -263,6 +263,30 @@ def test_current_is_the_innermost_scope(name: str) -> None:
     assert om.current() is om.main
 
 
+def test_a_scope_pickles_as_what_was_asked_for(world: World) -> None:
+    name = world.name()
+    world.versions(name, "1.0", "2.0")
+    for asked in (
+        om.use(f"{name}==1.0"),
+        om.use(f"{name}==1.0", share=["packaging"], install=False, verify="quick"),
+        om.use(f"{name}==1.0", store=world.store),
+        om.use(om.main),
+    ):
+        again = pickle.loads(pickle.dumps(asked))
+        assert repr(again) == repr(asked)
+        assert again.bubbles == asked.bubbles
+    assert pickle.loads(pickle.dumps(om.use(name))) is om.use(name)
+    # What is there decides, and not what was found here.
+    sent = om.use(f"{name}<3")
+    assert [one.distributions[name] for one in sent.bubbles] == ["2.0"]
+    pickled = pickle.dumps(sent)
+    world.make(name, "2.5")
+    done = world.run(
+        f"import pickle; print(pickle.loads({pickled!r}).bubbles[0].distributions[{name!r}])"
+    )
+    assert done.stdout == "2.5\n"
+
+
 def test_main_is_one_object_and_pickles_as_such() -> None:
     assert pickle.loads(pickle.dumps(om.main)) is om.main
     assert "main" in repr(om.main)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.requirements import Asked
 
-__all__ = ["read"]
+__all__ = ["read", "text_of"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -71,11 +71,20 @@ def read(
             else than archives with digests.
         RequirementError: a requirement is malformed.
     """
-    text, directory, name = _text_of(source)
+    text, directory, name = _source(source)
     return _Reading(name, directory).lock(text, asked, allow_build=allow_build)
 
 
-def _text_of(source: str | os.PathLike[str]) -> tuple[str, Path | None, str]:
+def text_of(path: os.PathLike[str]) -> str:
+    """Return the text of a lock, to be sent to another machine.
+
+    Raises:
+        LockError: the file cannot be read.
+    """
+    return _source(path)[0]
+
+
+def _source(source: str | os.PathLike[str]) -> tuple[str, Path | None, str]:
     """Return the text, the directory that its paths start at, and what to call it."""
     if isinstance(source, str) and "\n" in source:
         return source, None, "the lock that was given as a text"
