@@ -32,8 +32,15 @@ __all__ = ["Bound", "bind", "name_of", "run_in", "scope_of"]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-#: The modules of the standard library whose workers pickle what a function returns.
-_POOLS = frozenset({"concurrent.futures.process", "multiprocessing.pool"})
+#: The modules that call a function whose result is pickled outside of its scope: of the
+#: standard library, and of Dask, which tries for ever to send another worker what it cannot
+#: pickle.
+_POOLS = frozenset(
+    {
+        *("concurrent.futures.process", "multiprocessing.pool"),
+        *("dask._task_spec", "dask.core", "dask.utils", "distributed.worker"),
+    }
+)
 
 
 class Bound(Generic[_P, _R]):

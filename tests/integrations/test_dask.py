@@ -27,6 +27,14 @@ pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 
 from omnipkg_meta.integrations.dask import Bubbles
 
+SOURCE = """
+__version__ = "VERSION"
+class Thing:
+    version = "VERSION"
+class Trouble(Exception):
+    pass
+"""
+
 #: A module of the user's own, which the workers import as well.
 TASKS = """
     import os, threading
@@ -48,6 +56,18 @@ TASKS = """
     def decorated():
         import {name}
         return {name}.__version__
+
+    def thing():
+        import {name}
+        return {name}.Thing()
+
+    def trouble():
+        import {name}
+        raise {name}.Trouble("no")
+
+    def version_of(thing):
+        import {name}
+        return thing.version + (" of its scope" if type(thing) is {name}.Thing else "")
 
     def process():
         return os.getpid()
@@ -87,9 +107,9 @@ def name(world: World, wheelhouse: Wheelhouse, install: Install) -> str:
     """A package with versions 1.0 and 2.0 in bubbles, and 0.5 in main."""
     name = world.name()
     for version in ("1.0", "2.0"):
-        wheelhouse.make(name, version)
+        wheelhouse.make(name, version, {f"{name}.py": SOURCE.replace("VERSION", version)})
         install(f"{name}=={version}")
-    world.versions(name, main="0.5")
+    world.versions(name, main="0.5", files={f"{name}.py": SOURCE})
     world.module("tasks", TASKS.format(name=name))
     return name
 
@@ -219,6 +239,29 @@ def test_a_worker_that_joins_and_cannot_make_a_bubble_closes_and_the_client_is_t
     assert "has closed: the lock cannot be used" in warned[0]
     assert name in warned[1]
     assert ran == [first]
+
+
+def test_an_object_of_a_bubble_is_carried_by_a_scoped_executor_and_else_an_error(
+    world: World, name: str, tmp_path: Path
+) -> None:
+    code = """
+    with cluster(n_workers=2) as started, Client(started) as client:
+        client.register_plugin(Bubbles(ONE, TWO))
+        thing = client.submit(om.bind(tasks.thing, ONE), pure=False)
+        used = client.submit(om.bind(tasks.version_of, ONE), thing, pure=False)
+        raised = client.submit(om.bind(tasks.trouble, ONE), pure=False)
+        found = [told(future.exception()) for future in (thing, used, raised)]
+        with om.ScopedExecutor(client.get_executor(), ONE) as pool:
+            got = pool.submit(tasks.thing).result()
+            found.append([got.version, pool.submit(tasks.version_of, got).result()])
+        print(json.dumps(found))
+    """
+    thing, used, raised, carried = run(world, name, tmp_path / "there", code)
+    assert thing[:2] == ["BindError", "thing returned an object, which this pool cannot carry"]
+    assert used == thing
+    assert raised[0] == "BindError"
+    assert raised[1].startswith("trouble raised Trouble: no")
+    assert carried == ["1.0", "1.0 of its scope"]
 
 
 def test_what_is_not_here_is_an_error_before_anything_is_sent(name: str, tmp_path: Path) -> None:
