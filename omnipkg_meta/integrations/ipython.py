@@ -29,8 +29,9 @@ from omnipkg_meta.integrations.ipython_cells import Cells
 from omnipkg_meta.integrations.ipython_completion import Completer
 from omnipkg_meta.integrations.ipython_figures import DRAWS, INLINE, Figures
 from omnipkg_meta.integrations.ipython_listing import Bubbles
+from omnipkg_meta.projects import ProjectBubble, named
 from omnipkg_meta.requirements import name_of, parse
-from omnipkg_meta.sources import main
+from omnipkg_meta.sources import main, terms_for
 from omnipkg_meta.store.store import Store
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.scope import Scope
     from omnipkg_meta.sources import Main, Source
+    from omnipkg_meta.store.bubble import Bubble
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
@@ -59,9 +61,22 @@ class _Asked(NamedTuple):
     install: bool
 
     @property
+    def project(self) -> ProjectBubble | None:
+        """What a project names, if that is what is asked for."""
+        return next((one for one in self.sources if isinstance(one, ProjectBubble)), None)
+
+    @property
     def texts(self) -> list[str]:
-        """The requirements among the sources."""
+        """The requirements among the sources, or those of what a project names."""
+        if self.project is not None:
+            return list(self.project.requirements)
         return [one for one in self.sources if isinstance(one, str)]
+
+    def find(self) -> Bubble | None:
+        """Return the bubble of what is asked for, if it is there."""
+        if self.project is not None:
+            return self.project.find(Store())
+        return Store().find(self.texts) if self.texts else None
 
 
 _BACK = _Asked((main,), (), (), hermetic=False, install=False)
@@ -112,6 +127,7 @@ class Extension:
 
             %use rich==13.5.3
             %use pandas<2.2 numpy<2     one bubble, resolved together
+            %use project:legacy-numpy   what pyproject.toml names, on its terms
             %use main                   back to what is installed
             %use                        what is active
 
@@ -184,7 +200,8 @@ class Extension:
         except BubbleNotFoundError:
             if not (asked.install or config.install_missing()):
                 raise
-            scope.install(*asked.texts, progress=print)
+            lock = None if asked.project is None else asked.project.lock
+            scope.install(*asked.texts, lock=lock, progress=print)
             found = _scope(asked)
         self._figures.draw(found)
         return found
@@ -229,12 +246,13 @@ _open.has_side_effects = True  # type: ignore[attr-defined]
 
 
 def _scope(asked: _Asked) -> Scope:
-    share, adopt = list(asked.share), list(asked.adopt)
-    bubble = Store().find(asked.texts) if asked.texts else None
+    terms = terms_for(asked.sources, asked.share, asked.adopt, hermetic=asked.hermetic)
+    share, adopt = list(terms.share), list(terms.adopt)
+    bubble = asked.find()
     if bubble is not None:
         names = {name_of(one.canonical) for one in parse(asked.texts)}
         share += [one for one in _SHELL if one in bubble.distributions.keys() - names]
-        if asked.hermetic and "matplotlib" in bubble.distributions:
+        if terms.hermetic and "matplotlib" in bubble.distributions:
             share += DRAWS
             adopt += {INLINE} - bubble.distributions.keys()
     found = scope.use(
@@ -242,7 +260,7 @@ def _scope(asked: _Asked) -> Scope:
         install=False,
         share=list(dict.fromkeys(share)),
         adopt=list(dict.fromkeys(adopt)),
-        hermetic=asked.hermetic,
+        hermetic=terms.hermetic,
     )
     found.bubbles  # noqa: B018  # whatever does not fit is told now
     return found
@@ -283,13 +301,24 @@ def _read(magic: str, line: str) -> _Asked | None:
     options = parser.parse_intermixed_args(words)
     if not options.requirements:
         raise UsageError(f"{magic} needs a requirement, for example: {magic} rich==13.5.3")
+    with _usage_errors(magic, line):
+        sources = tuple(_source(one) for one in options.requirements)
     return _Asked(
-        tuple(main if one == "main" else one for one in options.requirements),
+        sources,
         tuple(name for one in options.share for name in one.split(",")),
         tuple(name for one in options.adopt for name in one.split(",")),
         options.hermetic,
         options.install,
     )
+
+
+def _source(word: str) -> Source:
+    # No requirement of PEP 508 has a colon behind its name.
+    prefix, colon, name = word.partition(":")
+    if colon and prefix == "project":
+        (found,) = named([name])
+        return found
+    return main if word == "main" else word
 
 
 def _split(line: str) -> list[str]:

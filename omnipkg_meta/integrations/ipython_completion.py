@@ -1,4 +1,4 @@
-"""Tab completion: of what is installed, after ``%use`` and the like, and of cells in their scope.
+"""Tab completion: of what can be used, after ``%use`` and the like, and of cells in their scope.
 
 Owns what is proposed after the magics, as a matcher of IPython's completer
 (``IPython.core.completer``, "Matcher API"), and that its other matchers see what a cell
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from omnipkg_meta.errors import OmnipkgMetaError
+from omnipkg_meta.projects import named
 from omnipkg_meta.requirements import name_of
 from omnipkg_meta.store.store import Store
 
@@ -74,6 +75,8 @@ def _complete(context: CompletionContext) -> Any:  # a ``SimpleMatcherResult``
     typed = match["word"]
     quote = typed[:1] if typed[:1] in ("'", '"') else ""
     proposed = [] if quote or match["magic"] == "%bubbles" else ["main", *_OPTIONS]
+    if match["magic"] != "%bubbles":
+        proposed += [f"{quote}project:{one}" for one in _named()]
     proposed += [quote + one for one in _installed()]
     return {
         "completions": [SimpleCompletion(one) for one in proposed if one.startswith(typed)],
@@ -92,6 +95,14 @@ def _installed() -> list[str]:
     except OmnipkgMetaError:
         return []  # what is wrong with the store is said when a bubble is asked for
     return sorted({one for bubble in bubbles for one in _requirements(bubble)})
+
+
+def _named() -> list[str]:
+    """Return what the project names that lies here, or above."""
+    try:
+        return [one.name for one in named()]
+    except OmnipkgMetaError:
+        return []  # there is none, or it is said when one is asked for
 
 
 def _requirements(bubble: Bubble) -> list[str]:

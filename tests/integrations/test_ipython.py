@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from tests.worlds import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 _PACKAGE = {
     "PKG/__init__.py": """
@@ -255,6 +257,74 @@ def test_terms_are_those_of_use(notebook: Notebook, world: World) -> None:
     assert notebook.run(f"%%use {top} --hermetic\n{ask}") == "'8.0'"
 
 
+@pytest.fixture
+def project(notebook: Notebook, world: World) -> Iterator[Path]:
+    """The file of a project that the notebook belongs to; one of its bubbles has terms."""
+    helper = world.name("helper")
+    world.install(world.wheel(helper, "7.0"))
+    top = world.wheel(f"{helper}_top", "1.0", {f"{helper}_top.py": f"import {helper}\n"})
+    world.bubble(top, world.wheel(helper, "8.0"))
+    file = world.path / "pyproject.toml"
+    file.write_text(
+        f"""
+        [tool.omnipkg-meta.bubbles]
+        old = ["{notebook.pkg}==1.0"]
+        shared = {{ requirements = ["{helper}_top"], share = ["{helper}"] }}
+        lost = ["{notebook.pkg}==9.0"]
+        """
+    )
+    yield file
+    file.unlink()
+
+
+def test_a_bubble_of_the_project_is_used_by_its_name_and_on_its_terms(
+    notebook: Notebook, world: World, project: Path
+) -> None:
+    assert notebook.run("%use project:old").startswith(f"{notebook.pkg} 1.0 (bubble")
+    assert notebook.run("import PKG; PKG.__version__") == "'1.0'"
+    assert notebook.run("%%use 'project:old'\nimport PKG; PKG.__version__") == "'1.0'"
+    (top,) = re.findall(r'requirements = \["(\w+)"\]', project.read_text())
+    helper = top.removesuffix("_top")
+    ask = f"import {top}; {top}.{helper}.__version__"
+    assert notebook.run(f"%%use project:shared\n{ask}") == "'7.0'"
+    assert notebook.run(f"%%use {top}\n{ask}") == "'8.0'"
+    # A project that names nothing like it takes no part in what a requirement means.
+    bubble = world.make("old", "3.0")
+    assert notebook.run("%use old") == f"old 3.0 (bubble {bubble.id})"
+
+
+def test_what_a_project_does_not_name_or_has_not_made_is_said_as_ipython_says_it(
+    notebook: Notebook, project: Path
+) -> None:
+    name = notebook.pkg
+    for line, words in {
+        "%use project:new": f"UsageError: {project} names no bubble 'new'\n"
+        "cause: it names lost, old, shared\n",
+        "%use project:": "names no bubble ''",
+        "%%use project:old PKG\n1": "stands alone",
+        "%use project:lost": f"tip: omnipkg-meta sync --project {project.parent}\n"
+        "or, here: %use --install project:lost",
+        "%bubbles project:old": "not a requirement",
+    }.items():
+        assert words in notebook.refused(line), line
+    assert notebook.run(f"import {name}; {name}.__version__") == "'0.5'"
+    project.write_text("[tool.omnipkg-meta]\nbubbles = 3\n")
+    assert "bubbles is no table" in notebook.refused("%use project:old")
+    project.write_text("")
+    assert "no pyproject.toml names bubbles" in notebook.refused("%use project:old")
+
+
+def test_a_bubble_of_the_project_is_made_where_that_is_said(
+    notebook: Notebook, world: World, project: Path
+) -> None:
+    name = world.name("fresh")
+    wheel = world.wheel(name, "1.5")
+    project.write_text(f'[tool.omnipkg-meta.bubbles]\nfresh = ["{wheel}"]\n')
+    assert "or, here" in notebook.refused("%use project:fresh")
+    said = notebook.run("%use --install project:fresh")
+    assert f"{name} 1.5 (bubble" in said.splitlines()[-1]
+
+
 def test_what_there_is_one_of_in_a_kernel_is_mains_in_bubbles_too(
     notebook: Notebook, world: World
 ) -> None:
@@ -325,6 +395,17 @@ def test_requirements_of_installed_bubbles_are_completed(
     assert proposed("%use --he") == ["%use --hermetic"]
     assert proposed("%use mai") == ["%use main"]
     assert not [one for one in proposed(f"used = '{name}=") if both[0] in one]
+
+
+def test_names_of_the_projects_bubbles_are_completed(
+    proposed: Callable[[str], list[str]], project: Path
+) -> None:
+    names = ["project:old", "project:shared", "project:lost"]
+    assert proposed("%use proj") == [f"%use {one}" for one in names]
+    assert proposed("%%use --hermetic 'project:o") == ["%%use --hermetic 'project:old"]
+    assert "%bubbles project:lost" not in proposed("%bubbles project:l")
+    project.write_text("[tool.omnipkg-meta]\nbubbles = 3\n")
+    assert "%use project:lost" not in proposed("%use project:l")
 
 
 def test_unloading_puts_the_shell_back(notebook: Notebook) -> None:
