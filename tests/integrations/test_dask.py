@@ -6,6 +6,8 @@ No index is reached: the locks name little wheels that lie on this machine.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import omnipkg_meta as om
 from omnipkg_meta.errors import BubbleNotFoundError, LockError
 from omnipkg_meta.projects import named
 from omnipkg_meta.store.store import Store
+from tests.pages import ROOT
 from tests.worlds import world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -296,3 +299,31 @@ def test_the_library_does_not_bring_dask_in(world: World) -> None:
         assert not {"dask", "distributed"} & set(sys.modules)
         """
     )
+
+
+def test_the_benchmark_sees_its_version_in_each_task(
+    world: World, wheelhouse: Wheelhouse, install: Install, tmp_path: Path
+) -> None:
+    name = world.name()
+    for version in ("1.0", "2.0", "3.0"):
+        wheelhouse.make(name, version)
+        install(f"{name}=={version}")
+    world.versions(name, main="0.5")
+    # A copy: in the checkout it would count as code of this library.
+    program = tmp_path / "on_dask.py"
+    program.write_text((ROOT / "benchmarks" / "on_dask.py").read_text("utf-8"))
+    words = [f"{name}=={version}" for version in ("1.0", "1.0", "2.0", "3.0")]
+    done = subprocess.run(
+        [sys.executable, str(program), name, "7", "1", "1", *words],
+        env=world.environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    took = json.loads(done.stdout)
+    ways = {f"{how}, {way}" for how in ("submitted", "mapped") for way in ("with", "without")}
+    assert took.keys() == {"first", *ways}
+    assert all(len(took[way]) == 1 for way in ways)
