@@ -167,7 +167,7 @@ def scale(session: nox.Session) -> None:
 def speed(session: nox.Session) -> None:
     """Measure what the hooks cost, as ratios within one run."""
     session.install("-e", ".[all]", "pyperf")
-    session.run("python", "benchmarks/speed.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.speed", *session.posargs)
 
 
 @nox.session
@@ -185,10 +185,17 @@ def task_start(session: nox.Session) -> None:
 
 
 @nox.session
+def distributed(session: nox.Session) -> None:
+    """Measure tasks of several versions on clusters of Dask and of Ray."""
+    session.install("uv")
+    session.run("python", "-m", "benchmarks.distributed", *session.posargs)
+
+
+@nox.session
 def matrix(session: nox.Session) -> None:
     """Time the tests of one library on several versions: in one process, and by nox."""
     session.install("uv", "nox")
-    session.run("python", "benchmarks/matrix.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.matrix", *session.posargs)
 
 
 @nox.session

@@ -1,6 +1,6 @@
 """One library on several versions of what it needs: ``pytest --bubbles`` beside nox.
 
-    python benchmarks/matrix.py [--rounds N] [--markdown docs/testing.md] [--json FILE]
+    python -m benchmarks.matrix [--rounds N] [--markdown docs/testing.md] [--json FILE]
 
 The same tests of the same library are run on the same versions, by one process with
 a bubble for each, and by nox with an environment for each (uv as its backend; tox does
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import statistics
@@ -27,6 +26,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.figures import measured_on, write_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("1.10.*", "2.5.*", "2.8.*", "2.11.*")
@@ -172,14 +173,10 @@ def measure(path: Path, rounds: int) -> dict[str, tuple[float, float]]:
     }
 
 
-def as_markdown(taken: dict[str, tuple[float, float]], rounds: int) -> str:
+def as_markdown(taken: dict[str, tuple[float, float]]) -> str:
     """Return the figures as a table."""
     what = {"cold": "made, and run", "warm": "run"}
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    tests = f"{CASES} tests on {len(VERSIONS)} versions of pydantic, medians of {rounds} rounds"
     lines = [
-        f"CPython {platform.python_version()}, {machine}; {tests}.",
-        "",
         "| | `pytest --bubbles` | nox, an environment each | ratio |",
         "|---|---|---|---|",
     ]
@@ -197,14 +194,12 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="matrix-") as path:
         taken = measure(Path(path), arguments.rounds)
-    table = as_markdown(taken, arguments.rounds)
-    print(table)
+    table = as_markdown(taken)
+    how = f"{CASES} tests on {len(VERSIONS)} versions of pydantic"
+    how += f", medians of {arguments.rounds} rounds"
+    print(f"{measured_on(how)}\n\n{table}")
     if arguments.markdown is not None:
-        page = arguments.markdown.read_text("utf-8")
-        before, _, rest = page.partition("<!-- figures -->")
-        after = rest.partition("<!-- /figures -->")[2]
-        text = f"{before}<!-- figures -->\n{table}\n<!-- /figures -->{after}"
-        arguments.markdown.write_text(text, "utf-8")
+        write_figures(arguments.markdown, table, how)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(taken, indent=2) + "\n", "utf-8")
     return 0

@@ -27,8 +27,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.figures import duration, write_figures
 from benchmarks.many import COMMON, WANTED, fill
-from benchmarks.speed import duration, write_figures
 from omnipkg_meta.store.store import Store
 
 if TYPE_CHECKING:

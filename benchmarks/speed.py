@@ -1,6 +1,6 @@
 """What the hooks cost, as ratios to plain Python measured in the same run.
 
-    python benchmarks/speed.py [--quick] [--markdown docs/performance.md] [--json FILE]
+    python -m benchmarks.speed [--quick] [--markdown docs/performance.md] [--json FILE]
 
 Every figure stands beside its reference, taken in turns with it, so that a noisy
 machine is noisy for both; and every measured piece of code checks that it saw
@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from benchmarks.figures import duration, write_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -396,26 +397,6 @@ def _table(rows: list[Row]) -> str:
         times = f"{duration(row.plain)} | {duration(row.ours)}"
         lines.append(f"| {row.what} | {times} | {row.ratio:.2f} x | {limit} |")
     return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people write them."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.2f} {unit}"
-    return f"{seconds * 1e9:.0f} ns"
-
-
-def write_figures(file: Path, table: str) -> None:
-    """Put a table into a document, between its two marks, with what it was measured on."""
-    text: Any = file.read_text("utf-8")
-    before, _, rest = text.partition("<!-- figures -->")
-    _, _, after = rest.partition("<!-- /figures -->")
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    made = f"CPython {platform.python_version()}, {machine}."
-    file.write_text(
-        f"{before}<!-- figures -->\n{made}\n\n{table}\n<!-- /figures -->{after}", "utf-8"
-    )
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks.figures import measured_on, write_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMPY = "numpy==1.26.4"
@@ -102,13 +103,9 @@ def measure(path: Path, rounds: int) -> dict[str, float]:
     return dict(zip(("first", "later", "subprocess"), medians, strict=True))
 
 
-def as_markdown(taken: dict[str, float], rounds: int) -> str:
+def as_markdown(taken: dict[str, float]) -> str:
     """Return the figures as a table."""
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    medians = f"medians of {rounds} processes, with five calls each way"
     lines = [
-        f"CPython {platform.python_version()}, {machine}; {medians}.",
-        "",
         "| | bound function | subprocess, another interpreter | ratio |",
         "|---|---|---|---|",
     ]
@@ -136,14 +133,11 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="task-start-") as path:
         taken = measure(Path(path), arguments.rounds)
-    table = as_markdown(taken, arguments.rounds)
-    print(table)
+    table = as_markdown(taken)
+    how = f"medians of {arguments.rounds} processes, with five calls each way"
+    print(f"{measured_on(how)}\n\n{table}")
     if arguments.markdown is not None:
-        page = arguments.markdown.read_text("utf-8")
-        before, _, rest = page.partition("<!-- figures -->")
-        after = rest.partition("<!-- /figures -->")[2]
-        text = f"{before}<!-- figures -->\n{table}\n<!-- /figures -->{after}"
-        arguments.markdown.write_text(text, "utf-8")
+        write_figures(arguments.markdown, table, how)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(taken, indent=2) + "\n", "utf-8")
     return 0
