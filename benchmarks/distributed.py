@@ -63,7 +63,7 @@ class Bench:
         self._run("uv", "pip", "install", "-q", "--python", str(self._python), *wanted)
         for version in (*VERSIONS, MISSING):  # the last fills uv's cache
             self._command("install", f"rich=={version}")
-        for name in ("on_dask.py", "on_ray.py"):
+        for name in ("cluster_tasks.py", "on_dask.py", "on_ray.py"):
             shutil.copy(Path(__file__).with_name(name), path)
 
     def dask(self, tasks: int, turns: int) -> Any:

@@ -2,12 +2,12 @@
 
     python on_dask.py NAME TASKS TURNS WORKERS FIRST REQUIREMENT...
 
-A copy of it, outside of the checkout, is run by ``benchmarks/distributed.py`` and by its test;
-it prints one JSON object, in seconds: of
-TURNS turns of TASKS tasks, which say where they found the package NAME, without versions and
-with one REQUIREMENT after another, submitted one by one and mapped; and of the first task of
-FIRST, a requirement of which the store has a bubble, or not.  Every task has to have seen its
-own version.
+A copy of it and of ``cluster_tasks.py``, outside of the checkout, is run by
+``benchmarks/distributed.py`` and by its test; it prints one JSON object, in seconds: of TURNS
+turns of TASKS tasks, which say where they found the package NAME, without versions and with one
+REQUIREMENT after another, submitted one by one and mapped; and of the first task of FIRST, a
+requirement of which the store has a bubble, or not.  Every task has to have seen its own
+version.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from cluster_tasks import look
 from distributed import Client, LocalCluster
 
 import omnipkg_meta as om
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
 #: How many versions take turns.
 _VERSIONS = 3
 _THREADS = 2
-
-
-def look(name: str, number: int) -> tuple[int, str]:
-    """Say where a package was found: what each task does."""
-    return number, str(importlib.import_module(name).__file__)
 
 
 def main() -> None:

@@ -42,7 +42,12 @@ def _same(expected: str, got: str) -> bool:
     return _CHECKER.check_output(expected.strip() + "\n", got.strip() + "\n", doctest.ELLIPSIS)
 
 
-def _said(place: str, expected: str, got: str) -> None:
+def said(place: str, expected: str, got: str) -> None:
+    """See that a text is what a page says; ``...`` stands there for anything.
+
+    Raises:
+        AssertionError: it is not.
+    """
     if not _same(expected, got):
         raise AssertionError(
             f"{place}: the page says\n{expected.strip()}\nand it was\n{got.strip()}"
@@ -65,7 +70,7 @@ def _prints(line: int, promised: str) -> Callable[..., None]:
         _keeps(line)
         text = io.StringIO()
         print(*values, file=text, **options)
-        _said(f"{_page}:{line}", promised, text.getvalue())
+        said(f"{_page}:{line}", promised, text.getvalue())
         sys.stdout.write(text.getvalue())
 
     return printing
@@ -113,7 +118,7 @@ def _run_python(block: dict[str, Any], known: list[str], namespace: dict[str, An
     with contextlib.redirect_stdout(printed):
         exec(compile(source, _page, "exec"), namespace)  # noqa: S102  # that is what it is for
     if block["prints"] is not None:
-        _said(f"{_page}:{block['line']}", block["prints"], printed.getvalue())
+        said(f"{_page}:{block['line']}", block["prints"], printed.getvalue())
 
 
 def _run_console(block: dict[str, Any]) -> None:
@@ -138,7 +143,7 @@ def _run_console(block: dict[str, Any]) -> None:
         if (done.returncode != 0) != fails:
             raise AssertionError(f"{_page}:{number}: {command}: {done.returncode}\n{done.stdout}")
         if output:
-            _said(f"{_page}:{number}", "\n".join(output), done.stdout)
+            said(f"{_page}:{number}", "\n".join(output), done.stdout)
 
 
 def main() -> None:

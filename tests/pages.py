@@ -4,7 +4,8 @@ Owns how a page is read: which blocks there are, and what stands in comments bes
 Must not know how a block is run, nor what is installed.
 
 A fenced block is Python or a console, and is run; one whose first line is the comment of a
-path (``# pyproject.toml``) is that file; ``text`` right below Python is what that prints.
+path (``# pyproject.toml``) is that file; ``ipython`` is a cell of a notebook, which is run too;
+``text`` right below Python, or a cell, is what that prints.
 Three comments of HTML, which a reader does not see, say more:
 
     <!-- not run: why -->       the next block is not run
@@ -20,15 +21,19 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-__all__ = ["PAGES", "ROOT", "Block", "Page", "is_run", "read"]
+__all__ = ["PAGES", "ROOT", "Block", "Page", "is_cell", "is_run", "read"]
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 #: Languages of blocks that are looked at; the others say nothing that could be run.
 RUN = ("python", "console", "sh")
-SHOWN = ("text", "dockerfile", "ipython")  # tests/integrations/test_ipython.py has the magics
+CELLS = ("ipython",)
+SHOWN = ("text", "dockerfile")
 FILES = ("ini", "toml")
+
+#: Languages of blocks whose output may stand below them.
+_PRINTING = ("python", *CELLS)
 
 _NOT_RUN = re.compile(r"<!-- not run: (\S.*?) -->")
 _UNSEEN = re.compile(r"<!-- (python|console)\n(.*?)-->", re.DOTALL)
@@ -79,7 +84,7 @@ def read(path: Path) -> Page:
         line = (token.map or [0])[0] + 1
         if token.type == "fence":
             language = token.info.partition(" ")[0]
-            if language == "text" and before == "fence" and blocks[-1].language == "python":
+            if language == "text" and before == "fence" and blocks[-1].language in _PRINTING:
                 last = blocks.pop()
                 blocks.append(
                     Block(last.language, last.text, last.line, last.why_not, token.content)
@@ -98,3 +103,8 @@ def read(path: Path) -> Page:
 def is_run(block: Block) -> bool:
     """Tell whether a block is run, or written to the file that it is."""
     return block.why_not is None and (block.language in RUN or block.file is not None)
+
+
+def is_cell(block: Block) -> bool:
+    """Tell whether a block is a cell that is run, in a notebook of the page's cells."""
+    return block.why_not is None and block.language in CELLS

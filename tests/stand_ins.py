@@ -145,6 +145,12 @@ _PANDAS = {
             def to_numpy(self):
                 return self.data
 
+            def sort_values(self, by):
+                import numpy as now
+
+                assert now is numpy
+                return self
+
             def numpy_version(self):
                 import numpy as now
 

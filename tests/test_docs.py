@@ -2,7 +2,8 @@
 
 Each page is run in one process, its blocks in order and in one namespace, in an
 environment and a store in which little packages stand for the real ones
-(tests/stand_ins.py).  No index is reached.
+(tests/stand_ins.py).  Cells are run in a kernel there, those of a page one after another.
+No index is reached.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from packaging.requirements import Requirement
 import omnipkg_meta
 from tests import page_program, pages, stand_ins
 from tests.conftest import Wheelhouse
+from tests.integrations.notebooks import Notebook
 from tests.pages import PAGES, ROOT, Page
 
 if TYPE_CHECKING:
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
 
 #: What the environment has besides the stand-ins, from the environment of the tests.
 BROUGHT = ("pytest", "packaging", "platformdirs", "importlib-metadata")
+#: What it has besides where cells are run.
+KERNEL = ("ipykernel",)
 
 LINKING = sorted({*PAGES, ROOT / "CHANGELOG.md", *ROOT.glob("examples/*/README.md")})
 RUN = [path for path in PAGES if any(map(pages.is_run, pages.read(path).blocks))]
+NOTEBOOKS = [path for path in PAGES if any(map(pages.is_cell, pages.read(path).blocks))]
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,65 @@ def test_a_promise_that_is_not_kept_is_an_error(
     assert said in done.stderr
 
 
+@pytest.fixture(scope="module")
+def with_kernel(
+    surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory
+) -> Surroundings:
+    """The same environment, which sees a kernel of the tests' own, link by link."""
+    path = tmp_path_factory.mktemp("kernel")
+    for name in _with_dependencies(KERNEL) - _with_dependencies(BROUGHT):
+        for file in metadata.distribution(name).files or ():
+            link = path / file.parts[0]
+            if file.parts[0] not in ("..", "__pycache__") and not link.exists():
+                link.symlink_to(str(file.locate()).removesuffix("/".join(file.parts[1:])))
+    variables = surroundings.variables | {
+        "OMNIPKG_META_STORE": str(surroundings.store),
+        "PYTHONPATH": str(path),
+    }
+    del variables["PYTHONWARNINGS"]  # of IPython's own there are some
+    return Surroundings(surroundings.main, surroundings.store, variables)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_cells_of_a_page_show_what_it_says(
+    path: Path, with_kernel: Surroundings, tmp_path: Path
+) -> None:
+    _run_cells(pages.read(path), with_kernel, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("```ipython\n1 + 1\n```\n\n```text\n3\n```", "the page says\n3\nand it was\n2"),
+        ("```ipython\nint('x')\n```", "ValueError: invalid literal"),
+        ("```ipython\n%%use rich==1.0\n1\n```", "UsageError: no bubble satisfies"),
+    ],
+)
+def test_a_cell_that_does_not_do_what_the_page_says_is_an_error(
+    text: str, said: str, with_kernel: Surroundings, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(f"```ipython\n%load_ext omnipkg_meta\n```\n\n{text}")
+    with pytest.raises(AssertionError, match=rf"page\.md:6: {re.escape(said)}"):
+        _run_cells(pages.read(path), with_kernel, tmp_path)
+
+
+def _run_cells(page: Page, where: Surroundings, tmp_path: Path) -> None:
+    notebook = Notebook(where.main / "bin" / "python", tmp_path / "jupyter", where.variables)
+    with notebook.running():
+        for cell in filter(pages.is_cell, page.blocks):
+            place = f"{page.path.name}:{cell.line}"
+            shown = ""
+            for one in notebook.outputs(cell.text):
+                if one.output_type == "error":
+                    raise AssertionError(f"{place}: {one.ename}: {one.evalue}")
+                if one.get("name") == "stderr" and cell.prints is None:
+                    raise AssertionError(f"{place}: {one.text}")
+                shown += one.get("text") or one["data"]["text/plain"] + "\n"
+            if cell.prints is not None:
+                page_program.said(place, cell.prints, shown)
+
+
 def _run_page(
     page: Page, surroundings: Surroundings, tmp_path: Path
 ) -> subprocess.CompletedProcess[str]:
@@ -182,7 +246,7 @@ def _each_program(page: Page, surroundings: Surroundings, where: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_block_of_a_page_is_of_a_language_that_is_known_here(path: Path) -> None:
     """Otherwise a block could be left out by a slip of the pen."""
-    known = {*pages.RUN, *pages.SHOWN, *pages.FILES}
+    known = {*pages.RUN, *pages.CELLS, *pages.SHOWN, *pages.FILES}
     assert [one for one in pages.read(path).blocks if one.language not in known] == []
     files = [one for one in pages.read(path).blocks if one.language in pages.FILES]
     assert [one for one in files if one.file is None] == []

@@ -6,6 +6,7 @@ No index is reached: the locks name little wheels that lie on this machine.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -309,12 +310,12 @@ def test_the_benchmark_sees_its_version_in_each_task(
         wheelhouse.make(name, version)
         install(f"{name}=={version}")
     world.versions(name, main="0.5")
-    # A copy: in the checkout it would count as code of this library.
-    program = tmp_path / "on_dask.py"
-    program.write_text((ROOT / "benchmarks" / "on_dask.py").read_text("utf-8"))
+    # Copies: in the checkout they would count as code of this library.
+    for part in ("cluster_tasks.py", "on_dask.py"):
+        shutil.copy(ROOT / "benchmarks" / part, tmp_path)
     words = [f"{name}=={version}" for version in ("1.0", "1.0", "2.0", "3.0")]
     done = subprocess.run(
-        [sys.executable, str(program), name, "7", "1", "1", *words],
+        [sys.executable, str(tmp_path / "on_dask.py"), name, "7", "1", "1", *words],
         env=world.environment,
         cwd=tmp_path,
         capture_output=True,
