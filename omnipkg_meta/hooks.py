@@ -25,6 +25,7 @@ from omnipkg_meta import (
     modules,
     native_entry,
     native_view,
+    patches,
     realm,
     storage,
 )
@@ -92,6 +93,7 @@ def install() -> None:
             for part in _PARTS:
                 part.install()
                 done.append(part)
+            patches.begin()
         except BaseException:
             for part in reversed(done):
                 part.uninstall()

@@ -80,7 +80,6 @@ class RealmLoader:
         if _loading.bubble:
             self._loader.exec_module(module)
             return
-        patches.begin()
         _loading.bubble = True
         try:
             with marks.loading(self._realm):
@@ -126,7 +125,6 @@ class MainLoader:
 
     def _exec_claimed(self, module: ModuleType) -> None:
         """Execute it as what a bubble has a version of, which may leave the same marks."""
-        patches.begin()
         _loading.claimed = True
         try:
             with marks.loading(MAIN):
