@@ -4,7 +4,8 @@ It is the nearest Python frame that is neither the import system, nor this
 library, nor the standard library, nor a function that somebody has put in the place
 of one of the standard library's, nor code run in a bare namespace; unless
 native code stands nearer (:mod:`omnipkg_meta.native_stack`), or an extension
-module is being initialised, which has no frame at all.
+module is being initialised, which has no frame at all.  Where there is none, it is
+whoever started the thread.
 
 This file must not know the rules, nor how an import is intercepted.
 """
@@ -15,6 +16,7 @@ import os
 import sys
 from dis import opmap
 from importlib.machinery import ExtensionFileLoader
+from threading import get_ident
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +29,16 @@ from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path, providers, realm
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["IMPORT_NAME", "Asker", "forget", "has_identity", "imports", "instruction", "who"]
+__all__ = [
+    "IMPORT_NAME",
+    "STARTERS",
+    "Asker",
+    "forget",
+    "has_identity",
+    "imports",
+    "instruction",
+    "who",
+]
 
 #: The instruction that imports on behalf of the frame that executes it
 #: (``import_name`` in ``Python/ceval.c``).  Not ``IMPORT_FROM``: that one looks
@@ -45,6 +56,9 @@ _TOUCHES = (
     if sys.version_info >= (3, 15)
     else frozenset()
 )
+
+#: Threads that code of a realm started (:mod:`omnipkg_meta.started`), by their identifiers.
+STARTERS: dict[int, Realm] = {}
 
 # Asked for at each step of each walk: a global is found faster than a member.
 _TRANSPARENT, _OURS, _BUBBLE, _NAMESAKE = (
@@ -145,7 +159,7 @@ def who(frame: FrameType | None) -> Asker:  # noqa: C901, PLR0912  # the walk is
         for namespace in made_up:
             namespace["__realm__"] = home
     if frame is None:
-        return _native(None) or Asker(None, "", "", None)
+        return _native(None) or Asker(STARTERS.get(get_ident()), "", "", None)
     return _asker_in(frame, home, passed_attributes)
 
 

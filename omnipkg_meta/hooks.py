@@ -27,6 +27,7 @@ from omnipkg_meta import (
     native_view,
     patches,
     realm,
+    started,
     storage,
 )
 from omnipkg_meta.errors import HookError
@@ -46,6 +47,7 @@ _PARTS = (
     absent,
     environ,
     bare_names,
+    started,
 )
 
 #: Called when the hooks have come out, by whoever remembers that they are in.
@@ -111,6 +113,7 @@ def _after_fork() -> None:
     marks.after_fork()
     meta_path.after_fork()
     native_view.after_fork()
+    started.after_fork()
     for notice in AFTER_FORK:
         notice()
 
