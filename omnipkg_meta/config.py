@@ -19,6 +19,7 @@ __all__ = [
     "BUILDERS",
     "CHECKS",
     "builder",
+    "compile_bytecode",
     "default_store_path",
     "install_missing",
     "interpreter_tag",
@@ -30,6 +31,7 @@ __all__ = [
 STORE = "OMNIPKG_META_STORE"
 BUILDER = "OMNIPKG_META_BUILDER"
 INSTALL = "OMNIPKG_META_INSTALL"
+COMPILE = "OMNIPKG_META_COMPILE_BYTECODE"
 VERIFY = "OMNIPKG_META_VERIFY"
 
 BUILDERS = ("auto", "uv", "pip")
@@ -103,12 +105,27 @@ def install_missing() -> bool:
     Raises:
         ConfigError: the variable is neither a yes nor a no.
     """
-    value = os.environ.get(INSTALL, "")
+    return _said(INSTALL)
+
+
+def compile_bytecode() -> bool:
+    """Return whether byte code is made when a bubble is, and not when a module is first imported.
+
+    It is ``OMNIPKG_META_COMPILE_BYTECODE``; no if that is not set.
+
+    Raises:
+        ConfigError: the variable is neither a yes nor a no.
+    """
+    return _said(COMPILE)
+
+
+def _said(setting: str) -> bool:
+    value = os.environ.get(setting, "")
     if value.strip().lower() in _YES:
         return True
     if value.strip().lower() in _NO:
         return False
-    raise _bad(INSTALL, value, "neither yes nor no", f"set {INSTALL}=1 or {INSTALL}=0")
+    raise _bad(setting, value, "neither yes nor no", f"set {setting}=1 or {setting}=0")
 
 
 def verify() -> str:

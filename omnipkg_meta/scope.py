@@ -288,6 +288,7 @@ def install(
     allow_build: bool = False,
     reinstall: bool = False,
     upgrade: bool = False,
+    compile_bytecode: bool | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Bubble:
     """Make a bubble for requirements, resolved together, and return it.
@@ -307,6 +308,9 @@ def install(
         allow_build: allow source distributions; building one runs its code.
         reinstall: make it afresh even if it is there.
         upgrade: resolve the requirements afresh, and make another bubble if that gives one.
+        compile_bytecode: make byte code now, which otherwise Python does when a module is first
+            imported: for stores that are only read.  By default as configured
+            (``OMNIPKG_META_COMPILE_BYTECODE``), which is no.
         progress: called with a few words whenever something new begins.
 
     Raises:
@@ -327,6 +331,7 @@ def install(
         allow_build=allow_build,
         reinstall=reinstall,
         upgrade=upgrade,
+        compile_bytecode=compile_bytecode,
         progress=progress,
     )
     _scopes.clear()  # the new bubble may serve better what was asked before

@@ -30,7 +30,7 @@ from omnipkg_meta.errors import (
     RequirementError,
 )
 from omnipkg_meta.executor import ScopedExecutor
-from omnipkg_meta.store import build
+from omnipkg_meta.store import filling
 from tests.test_executor import Sending
 from tests.wheels import names
 from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
@@ -404,13 +404,13 @@ def test_a_missing_bubble_is_built_from_its_lock_once_for_all_threads(
     if allowed == "configuration":
         monkeypatch.setenv("OMNIPKG_META_INSTALL", "1")
     builds: list[object] = []
-    inner = build._install_checked
+    inner = filling._install
 
     def counted(*arguments: Any) -> Any:
         builds.append(arguments)
         return inner(*arguments)
 
-    monkeypatch.setattr(build, "_install_checked", counted)
+    monkeypatch.setattr(filling, "_install", counted)
     barrier = threading.Barrier(6, timeout=60)
 
     def arrive(_: int) -> tuple[str, dict[str, str], str]:
@@ -434,14 +434,14 @@ def test_a_loop_goes_on_while_the_bubble_of_a_coroutine_function_is_built(
     data = pickle.dumps(om.bind(looks_later, f"{name}==1.0", install=True))
     monkeypatch.setenv("OMNIPKG_META_STORE", str(world.path / "other"))
     building, going_on = threading.Event(), threading.Event()
-    inner = build._install_checked
+    inner = filling._install
 
     def slow(*arguments: Any) -> Any:
         building.set()
         assert going_on.wait(60), "the loop waits for the build"
         return inner(*arguments)
 
-    monkeypatch.setattr(build, "_install_checked", slow)
+    monkeypatch.setattr(filling, "_install", slow)
 
     async def go_on() -> None:
         while not building.is_set():  # noqa: ASYNC110  # set by a thread

@@ -5,11 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from omnipkg_meta import config
 from omnipkg_meta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_the_store_is_in_the_users_data_directory(
@@ -35,6 +39,7 @@ def test_the_store_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         ("OMNIPKG_META_STORE", "~nobody-of-that-name/x", config.store_path),
         ("OMNIPKG_META_BUILDER", "conda", config.builder),
         ("OMNIPKG_META_INSTALL", "perhaps", config.install_missing),
+        ("OMNIPKG_META_COMPILE_BYTECODE", "perhaps", config.compile_bytecode),
     ],
 )
 def test_bad_values_are_refused_by_the_name_of_the_variable(
@@ -47,11 +52,20 @@ def test_bad_values_are_refused_by_the_name_of_the_variable(
     assert caught.value.tip
 
 
-def test_nothing_is_installed_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert config.install_missing() is False
+@pytest.mark.parametrize(
+    ("variable", "read"),
+    [
+        ("OMNIPKG_META_INSTALL", config.install_missing),
+        ("OMNIPKG_META_COMPILE_BYTECODE", config.compile_bytecode),
+    ],
+)
+def test_nothing_is_installed_nor_compiled_unless_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, variable: str, read: Callable[[], bool]
+) -> None:
+    assert read() is False
     for value, meant in (("1", True), ("YES", True), ("0", False), ("", False), ("off", False)):
-        monkeypatch.setenv("OMNIPKG_META_INSTALL", value)
-        assert config.install_missing() is meant
+        monkeypatch.setenv(variable, value)
+        assert read() is meant
 
 
 def test_the_builder_is_chosen_by_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

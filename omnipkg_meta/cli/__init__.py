@@ -22,8 +22,19 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUPS", "main", "make_parser"]
 
-#: The files of this package that hold commands, in the order in which help lists them.
-GROUPS = ("store", "upkeep", "project", "checkers", "run", "map", "explain", "demo", "completion")
+#: The files of this package that hold commands, in the order in which help lists them, and
+#: which each holds: to run one, no other file is loaded.
+GROUPS = {
+    "store": ("install", "export", "list", "show", "remove", "verify"),
+    "upkeep": ("gc", "doctor"),
+    "project": ("sync",),
+    "checkers": ("types",),
+    "run": ("run",),
+    "map": ("map",),
+    "explain": ("explain", "which"),
+    "demo": ("demo",),
+    "completion": ("completion",),
+}
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -47,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # argparse would take the program's own options, and its "--", for ours.
         words, program = split(words)
     try:
-        arguments = make_parser().parse_args(words)
+        arguments = make_parser(words[:1]).parse_args(words)
         arguments.program = program
     except SystemExit as exit_:  # how argparse says help, version and wrong usage
         return exit_.code if isinstance(exit_.code, int) else USAGE
@@ -72,14 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser with all commands."""
+def make_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser with all commands, or with the group that has the one of the first word."""
     parser = argparse.ArgumentParser(
         prog="omnipkg-meta", description=_DESCRIPTION, allow_abbrev=False
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in GROUPS:
+    wanted = [group for group, names in GROUPS.items() if words and words[0] in names]
+    for group in wanted or GROUPS:
         importlib.import_module(f"{__name__}.{group}").add_commands(commands)
     return parser
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnipkg_meta.cli import output
-from omnipkg_meta.cli.store import add_index_options, index_options
+from omnipkg_meta.cli.store import add_compile_option, add_index_options, index_options
 
 if TYPE_CHECKING:
     import argparse
@@ -44,6 +44,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="allow source distributions; building one runs its code",
     )
+    add_compile_option(sync)
     sync.add_argument("--store", metavar="DIR", help="the store's directory")
     sync.add_argument("--json", action="store_true", help="print JSON")
     sync.set_defaults(run=_sync)
@@ -60,6 +61,7 @@ def _sync(arguments: argparse.Namespace) -> int:
             store=arguments.store,
             index_options=index_options(arguments),
             allow_build=arguments.allow_build,
+            compile_bytecode=arguments.compile_bytecode,
             progress=progress,
         )
         start = None if arguments.project is None else Path(arguments.project)

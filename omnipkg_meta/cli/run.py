@@ -13,6 +13,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from omnipkg_meta.cli.store import add_compile_option
+
 if TYPE_CHECKING:
     import argparse
 
@@ -65,6 +67,7 @@ def add_program_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--install", action="store_true", help="make the bubble first if it is missing"
     )
+    add_compile_option(run)
     run.add_argument("--store", metavar="DIR", help="the store to look in")
 
 
@@ -116,7 +119,14 @@ def _of_requirements(
         from omnipkg_meta.cli.output import Progress
 
         with Progress() as progress:
-            return [install(requirements, store=store, progress=progress)]
+            return [
+                install(
+                    requirements,
+                    store=store,
+                    compile_bytecode=arguments.compile_bytecode,
+                    progress=progress,
+                )
+            ]
     return [store.require(requirements)]
 
 
@@ -146,7 +156,12 @@ def _of_project(arguments: argparse.Namespace, store: Store) -> list[Bubble]:
         if found is None and not one.served_by_main():
             if not _may_install(arguments):
                 raise one.not_found(store)
-            found = install(one.requirements, lock=one.lock, store=store)
+            found = install(
+                one.requirements,
+                lock=one.lock,
+                store=store,
+                compile_bytecode=arguments.compile_bytecode,
+            )
         bubbles += [] if found is None else [found]
     return bubbles
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["add_commands", "add_index_options", "index_options"]
+__all__ = ["add_commands", "add_compile_option", "add_index_options", "index_options"]
 
 _DONE, _FAILED, _USAGE = 0, 1, 2
 
@@ -51,6 +51,7 @@ def add_commands(commands: Commands) -> None:
     install.add_argument(
         "--reinstall", action="store_true", help="make it afresh even if it is there"
     )
+    add_compile_option(install)
 
     export = _command(
         commands, "export", _export, "print the lock of a bubble, for install --lock", json=False
@@ -83,6 +84,16 @@ def add_commands(commands: Commands) -> None:
         "bubbles", nargs="*", metavar="ID|REQ", help="ids, or requirements; all when not given"
     )
     verify.add_argument("--all", action="store_true", help="all bubbles of this interpreter")
+
+
+def add_compile_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says when byte code is made; without it, as configured."""
+    parser.add_argument(
+        "--compile-bytecode",
+        action="store_true",
+        default=None,
+        help="make byte code now, and not at the first import: for stores that are only read",
+    )
 
 
 def add_index_options(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +152,7 @@ def _install(arguments: argparse.Namespace) -> int:
             index_options=index_options(arguments),
             allow_build=arguments.allow_build,
             reinstall=arguments.reinstall,
+            compile_bytecode=arguments.compile_bytecode,
             progress=progress,
         )
     if bubble.created < began_at:

@@ -14,7 +14,6 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from omnipkg_meta.errors import BuildError
 
@@ -70,5 +69,7 @@ def leads_out(name: str) -> bool:
 
 def _local(location: str) -> Path | None:
     if location.startswith("file:"):
+        from urllib.request import url2pathname  # which loads all that speaks HTTP
+
         return Path(url2pathname(urlsplit(location).path))
     return None if "://" in location else Path(location)

@@ -12,21 +12,22 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from omnipkg_meta.errors import BuildError
 from omnipkg_meta.requirements import normalize
-from omnipkg_meta.store import failures, lock, surroundings
-from omnipkg_meta.store.lock import Lock, Locked
+from omnipkg_meta.store import surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from omnipkg_meta.requirements import Asked
     from omnipkg_meta.store.index import IndexOptions
+    from omnipkg_meta.store.lock import Lock
 
 __all__ = ["Builder", "Task", "choose"]
 
@@ -52,15 +53,16 @@ class Task:
     directory: Path
     keep_open: int | None = None
 
-    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a tool to its end and return what it printed, both streams in one.
+    @contextmanager
+    def running(self, command: Sequence[str]) -> Iterator[Callable[[], None]]:
+        """Run a tool beside a block, which calls what it gets to wait for the tool's end.
 
         Raises:
             BuildError: it failed.
             StoreError: it failed for want of room or of permission to write.
         """
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -68,7 +70,6 @@ class Task:
                 env=surroundings.variables(os.environ, self.index),
                 encoding="utf-8",
                 errors="replace",
-                check=False,
                 # The children hold the build's lock too: after a kill of this process
                 # the directory counts as in use until the last of them is gone.
                 pass_fds=() if self.keep_open is None else (self.keep_open,),
@@ -80,11 +81,32 @@ class Task:
                 requirements=[one.text for one in self.asked],
                 output="",
             ) from None
-        if done.returncode:
-            raise failures.explain(
-                self.asked, command[0], done.returncode, done.stdout, self.directory
-            )
-        return done
+
+        def end() -> None:
+            told, _ = process.communicate()
+            if process.returncode:
+                from omnipkg_meta.store import failures
+
+                raise failures.explain(
+                    self.asked, command[0], process.returncode, told, self.directory
+                )
+
+        with process:
+            try:
+                yield end
+            except BaseException:
+                process.kill()
+                raise
+
+    def run(self, command: Sequence[str]) -> None:
+        """Run a tool to its end.
+
+        Raises:
+            BuildError: it failed.
+            StoreError: it failed for want of room or of permission to write.
+        """
+        with self.running(command) as end:
+            end()
 
 
 class Builder(Protocol):
@@ -94,8 +116,11 @@ class Builder(Protocol):
     def version(self) -> str:
         """Name and version, for example ``uv 0.9.1``."""
 
-    def resolve(self, task: Task) -> Lock:
-        """Choose a version of everything that is needed, without installing anything."""
+    def resolving(self, task: Task) -> AbstractContextManager[Callable[[], Lock]]:
+        """Choose a version of everything that is needed, without installing anything.
+
+        That goes on beside the block; what it gets waits for the end and returns the lock.
+        """
 
     def install(
         self, task: Task, resolved: Lock, pylock: Path, target: Path, *, fresh: bool
@@ -113,7 +138,8 @@ class Uv:
     executable: str
     version: str
 
-    def resolve(self, task: Task) -> Lock:
+    @contextmanager
+    def resolving(self, task: Task) -> Iterator[Callable[[], Lock]]:
         """Choose a version of everything that is needed, without installing anything."""
         given = task.directory / "requirements.in"
         resolved = task.directory / "pylock.resolved.toml"
@@ -123,7 +149,18 @@ class Uv:
             *("--output-file", str(resolved), "--no-header", "--no-annotate"),
             *self._common(task),
         ]
-        task.run([*command, "--prerelease", "allow"] if task.index.pre else command)
+        command += ["--prerelease", "allow"] if task.index.pre else []
+        with task.running(command) as end:
+
+            def result() -> Lock:
+                end()
+                return self._read(resolved, task)
+
+            yield result
+
+    def _read(self, resolved: Path, task: Task) -> Lock:
+        from omnipkg_meta.store import lock
+
         try:
             data = lock.read_toml(resolved.read_text("utf-8"))
         except ImportError:
@@ -173,7 +210,8 @@ class Pip:
 
     version: str
 
-    def resolve(self, task: Task) -> Lock:
+    @contextmanager
+    def resolving(self, task: Task) -> Iterator[Callable[[], Lock]]:
         """Choose a version of everything that is needed, without installing anything."""
         report = task.directory / "report.json"
         given = task.directory / "requirements.in"
@@ -182,7 +220,17 @@ class Pip:
             *("install", "--dry-run", "--ignore-installed", "--report", str(report)),
             *("--requirement", str(given), *self._common(task)),
         ]
-        task.run(_pip([*command, "--pre"] if task.index.pre else command))
+        with task.running(_pip([*command, "--pre"] if task.index.pre else command)) as end:
+
+            def result() -> Lock:
+                end()
+                return self._read(report, task)
+
+            yield result
+
+    def _read(self, report: Path, task: Task) -> Lock:
+        from omnipkg_meta.store import lock
+
         data = json.loads(report.read_text("utf-8"))
         wheels = {one.name: one for one in task.asked if one.wheel is not None}
         packages = []
@@ -197,7 +245,7 @@ class Pip:
             url = download["url"]
             sha256 = (download["archive_info"].get("hashes") or {}).get("sha256")
             packages.append(
-                Locked(
+                lock.Locked(
                     name,
                     item["metadata"]["version"],
                     lock.filename_of({"url": url}),
@@ -205,7 +253,7 @@ class Pip:
                     sha256 or lock.digest_of(url, task.asked),
                 )
             )
-        return Lock.of(packages, task.asked)
+        return lock.Lock.of(packages, task.asked)
 
     def install(
         self, task: Task, resolved: Lock, pylock: Path, target: Path, *, fresh: bool
@@ -214,6 +262,8 @@ class Pip:
 
         With *fresh*, without whatever the tool keeps in its cache.
         """
+        from html import escape
+
         del pylock  # pip reads requirement files only
         given = task.directory / "requirements.txt"
         lines = [

@@ -1,55 +1,114 @@
-"""Byte code for a place where the sources are not yet.
+"""The byte code of a bubble: made beforehand where that is wanted, and judged where it came later.
 
-Owns the compiling of a bubble before it is put in place.  Must not know what else
-is done to it.
+Owns which files of a bubble are byte code, who compiles or compares them, and what of them
+nobody needs.  Must not know what else is done to a bubble, nor what one process does with
+one file (compiler.py).
 
-It is what takes the longest when a bubble is built, and every program that uses the
-bubble is spared it: also those that may not write there, and would compile each time.
-So it is done by as many processes as there are processors, while the builder goes on
-with something else.
+As a rule the import system makes byte code when a module is first imported, as it does
+everywhere.  For stores that are only read it can be made beforehand; that is what takes
+the longest when a bubble is built, so it is done by as many processes as there are
+processors, while the builder goes on with something else.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnipkg_meta.store import record
+from omnipkg_meta.store import compiler, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
-__all__ = ["compiling"]
+__all__ = [
+    "compile_rest",
+    "compiling",
+    "has_any",
+    "is_byte_code",
+    "is_unfinished",
+    "left_over",
+    "wrong",
+]
 
 # To start a process takes as long as to compile so many bytes.
 _WORTH_A_PROCESS = 60_000
 # So many bytes are compiled at a time, by whoever is free.
 _AT_A_TIME = 20_000
 
-# What the processes read from one pipe, as soon as they have nothing to do: records of one
-# size, paths with zero bytes between and after them.  Who reads one gets all of it and no
-# part of the next, since nothing else is ever written (PIPE_BUF of pipe(7) is as large).  The
-# last one for each is empty: another child that was forked meanwhile keeps the pipe open.
-_RECORD = 4096
+_CACHED = re.compile(
+    r"(?P<parent>(?:.*/)?)__pycache__/"
+    # PEP 3147 and 488; what pytest adds to the tag has dots in it.
+    r"(?P<stem>[^/]+?)\.(?P<tag>[^/.]+?(?P<pytest>-pytest-[^/]+?)?)(?:\.opt-(?P<level>[^/.]+))?"
+    # The name under which importlib writes it (``_write_atomic``), and pytest.
+    r"\.pyc(?P<unfinished>\.\d+)?"
+)
+# Seconds after which nobody writes a file any more.
+_LONG_AGO = 60.0
 
-# What each process runs.  A file that does not compile is left alone: wheels carry templates
-# and code for other versions, and Python would not complain before somebody imports them.
-_PROGRAM = f"""\
-import gc, os, py_compile, sys
-gc.disable()
-here, there = sys.argv[1:]
-while paths := os.fsdecode(os.read(0, {_RECORD}).rstrip(b"\\0")):
-    for path in paths.split("\\0"):
-        try:
-            py_compile.compile(here + path, dfile=there + path, doraise=True)
-        except (py_compile.PyCompileError, OSError, ValueError, RecursionError, MemoryError):
-            pass
-"""
+
+def is_byte_code(path: str, expected: Container[str] | None = None) -> bool:
+    """Say whether a path is that of byte code, and of one of these sources if they are given."""
+    match = _CACHED.fullmatch(path)
+    if match is None:
+        return False
+    return expected is None or f"{match['parent']}{match['stem']}.py" in expected
+
+
+def is_unfinished(path: str) -> bool:
+    """Say whether a file is one that is to become byte code, or was left when its writer died."""
+    match = _CACHED.fullmatch(path)
+    return match is not None and match["unfinished"] is not None
+
+
+def _is_loadable(path: str) -> bool:
+    """Say whether byte code has a name under which this interpreter's import system reads it."""
+    match = _CACHED.fullmatch(path)
+    if match is None or match["unfinished"] or match["tag"] != sys.implementation.cache_tag:
+        return False
+    return match["level"] is None or match["level"].isdecimal()
+
+
+def wrong(site_packages: Path, cached: Iterable[str]) -> dict[str, str]:
+    """Compare byte code that came after the bubble with what its sources compile to.
+
+    What no program loads is passed over: of another interpreter, stale, of an older Python
+    of the same tag, half written.
+
+    Args:
+        site_packages: where the files are.
+        cached: their paths in it.
+
+    Returns:
+        What is wrong, by the path.
+    """
+    found, wanted = {}, {}
+    for path in cached:
+        match = _CACHED.fullmatch(path)
+        if match is not None and match["pytest"] and not match["unfinished"]:
+            # pytest loads it, and only pytest knows what it makes of a source.
+            found[path] = "is byte code of pytest, which nothing can be compared with"
+        elif _is_loadable(path):
+            with suppress(FileNotFoundError):  # replaced in this moment
+                wanted[path] = (site_packages / path).stat().st_size
+    if not wanted:
+        return found
+    alike: set[str] = set()
+    what = "is not what its source compiles to"
+    with _processes("examine", (site_packages,), wanted, output=subprocess.PIPE) as processes:
+        for process in processes:
+            told = process.communicate()[0]
+            alike.update(map(os.fsdecode, told.split(b"\0")))
+            if process.returncode:  # marshal promises nothing about what is not its own
+                what = "cannot be compared with what its source compiles to"
+    found.update(dict.fromkeys(sorted(wanted.keys() - alike), what))
+    return found
 
 
 @contextmanager
@@ -68,10 +127,68 @@ def compiling(site_packages: Path, final: Path, *, keep_open: int | None = None)
         for path, entry in record.files(site_packages)
         if path.endswith(".py")
     }
+    places = (site_packages, final)
+    with _processes("make", places, sizes, keep_open=keep_open) as processes:
+        yield
+        for process in processes:
+            process.wait()
+
+
+def compile_rest(site_packages: Path) -> None:
+    """Compile the sources of a bubble that have no byte code yet, where they are."""
+    with compiling(site_packages, site_packages):
+        pass
+
+
+def has_any(site_packages: Path) -> bool | None:
+    """Say whether there is byte code for this interpreter; None where there is nothing to compile.
+
+    Byte code that Python made at the first import counts like that which was made beforehand.
+    """
+    sources = False
+    for path, _ in record.files(site_packages):
+        if _is_loadable(path):
+            return True
+        sources = sources or path.endswith(".py")
+    return False if sources else None
+
+
+def left_over(site_packages: Path) -> list[Path]:
+    """Return what can go from among the byte code: half written files, and pytest's."""
+    found = []
+    before = time.time() - _LONG_AGO
+    for path, entry in record.files(site_packages):
+        match = _CACHED.fullmatch(path)
+        if match is None or not (match["unfinished"] or match["pytest"]):
+            continue
+        with suppress(FileNotFoundError):
+            if entry.stat(follow_symlinks=False).st_mtime < before:
+                found.append(Path(entry.path))
+    return found
+
+
+@contextmanager
+def _processes(
+    task: str,
+    places: tuple[Path, ...],
+    sizes: Mapping[str, int],
+    *,
+    output: int = subprocess.DEVNULL,
+    keep_open: int | None = None,
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Start as many processes as are worth it, and tell them what to do; none outlives the block.
+
+    Args:
+        task: what compiler.py is to do with each file.
+        places: the directories that it is told of.
+        sizes: the files, and how large each is.
+        output: where they write to.
+        keep_open: a file descriptor that they inherit, or None.
+    """
     count = min(_processors(), 1 + sum(sizes.values()) // _WORTH_A_PROCESS) if sizes else 0
     # Not with this process's warnings, start-up files or settings.
-    command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", _PROGRAM]
-    command += [os.path.join(place, "") for place in (site_packages, final)]  # noqa: PTH118
+    command = [sys.executable, "-I", "-S", "-W", "ignore", compiler.__file__, task]
+    command += [os.path.join(place, "") for place in places]  # noqa: PTH118
     reading, writing = os.pipe()
     started: list[subprocess.Popen[bytes]] = []
     try:
@@ -80,7 +197,7 @@ def compiling(site_packages: Path, final: Path, *, keep_open: int | None = None)
                 process = subprocess.Popen(
                     command,
                     stdin=reading,
-                    stdout=subprocess.DEVNULL,
+                    stdout=output,
                     stderr=subprocess.DEVNULL,
                     # After a kill of this process they go on for a while, and write there.
                     pass_fds=() if keep_open is None else (keep_open,),
@@ -91,13 +208,13 @@ def compiling(site_packages: Path, final: Path, *, keep_open: int | None = None)
             # A thread: a pipe takes so much and no more, until somebody has read it.
             teller = threading.Thread(target=_tell, args=(writing, sizes, count))
             teller.start()
-        yield
-        for process in started:
-            process.wait()
+        yield started
     finally:
         for process in started:
             process.kill()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
         teller.join()
 
 
@@ -108,11 +225,14 @@ def _processors() -> int:
 
 
 def _tell(writing: int, sizes: Mapping[str, int], readers: int) -> None:
-    """Write the paths of all sources, and to each reader that these were all."""
+    """Write the paths of all files, and to each reader that these were all.
+
+    The last word is one for each: another child that was forked meanwhile keeps the pipe open.
+    """
     try:
         with suppress(OSError):  # nobody reads any more
             for paths in (*_portions(sizes), *[b""] * readers):
-                os.write(writing, paths.ljust(_RECORD, b"\0"))
+                os.write(writing, paths.ljust(compiler.RECORD, b"\0"))
     finally:
         os.close(writing)
 
@@ -122,10 +242,11 @@ def _portions(sizes: Mapping[str, int]) -> Iterator[bytes]:
     paths, size = b"", 0
     for path in sorted(sizes, key=sizes.__getitem__, reverse=True):
         word = os.fsencode(path)
-        if paths and (size + sizes[path] > _AT_A_TIME or len(paths) + len(word) >= _RECORD):
+        full = len(paths) + len(word) >= compiler.RECORD
+        if paths and (size + sizes[path] > _AT_A_TIME or full):
             yield paths
             paths, size = b"", 0
-        if len(word) < _RECORD:  # no system has longer ones
+        if len(word) < compiler.RECORD:  # no system has longer ones
             paths += b"\0" * bool(paths) + word
             size += sizes[path]
     if paths:

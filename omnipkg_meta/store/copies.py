@@ -35,10 +35,10 @@ from typing import TYPE_CHECKING, Any
 from omnipkg_meta.errors import BubbleInvalidError, StoreError, TermsError
 from omnipkg_meta.store import elf, native_files, record
 from omnipkg_meta.store.bubble import COPIES, LINK, MANIFEST, SCHEMA, SITE_PACKAGES, Bubble
-from omnipkg_meta.store.failures import unwritable
+from omnipkg_meta.store.bytecode import is_byte_code, is_unfinished
 from omnipkg_meta.store.staging import alone, staging, sync
 from omnipkg_meta.store.store import TRASH, Store, discard
-from omnipkg_meta.store.verify import is_byte_code
+from omnipkg_meta.store.writing import unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -232,7 +232,7 @@ def _fill_from_bubble(
     for path, entry in record.files(bubble.site_packages):
         # The links of private names are made anew, under other names.
         made = changed.get(path, "").startswith(LINK)
-        if not made and path not in dropped and not is_byte_code(path, dropped):
+        if not (made or path in dropped or is_byte_code(path, dropped) or is_unfinished(path)):
             _bring(Path(entry.path), site_packages / path, link=True)
     native = native_files.own(site_packages)
     names = {} if bubble.libraries is None else bubble.libraries.private

@@ -10,6 +10,7 @@ the last of them is gone.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Taken", "in_words", "measure", "together"]
+__all__ = ["Taken", "in_words", "measure", "measure_files", "together"]
 
 # The unit of ``st_blocks`` (POSIX leaves it open; it is this on every system with a CPython).
 _BLOCK = 512
@@ -69,6 +70,15 @@ def measure(*directories: Path) -> Taken:
                         taken.add(entry.stat(follow_symlinks=False))
         except OSError:
             continue
+    return taken
+
+
+def measure_files(*files: Path) -> Taken:
+    """Return what single files take; what vanishes meanwhile is left out."""
+    taken = Taken()
+    for file in files:
+        with suppress(OSError):
+            taken.add(file.lstat())
     return taken
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from omnipkg_meta import config
 from omnipkg_meta.errors import BubbleFormatError, BubbleInvalidError, BubbleTagError, StoreError
 from omnipkg_meta.store import builders, disk, lease, native_files, trust
+from omnipkg_meta.store.bytecode import has_any
 from omnipkg_meta.store.gc import collect_litter
 from omnipkg_meta.store.store import command_line
 
@@ -89,7 +90,8 @@ def examine(store: Store, say: Callable[[str], None]) -> Iterator[Finding]:
         yield from _launchers(store, bubble)
     yield from _patchelf(bubbles)
     yield from _locks(bubbles)
-    yield from _litter(store)
+    yield from _byte_code([*bubbles, *(one for each in store.behind for one in each.own())])
+    yield from _litter(store, bubbles)
     yield from _other_interpreters(store)
 
 
@@ -178,6 +180,28 @@ def _patchelf(bubbles: list[Bubble]) -> Iterator[Finding]:
         )
 
 
+def _byte_code(bubbles: list[Bubble]) -> Iterator[Finding]:
+    """See that each program need not compile what it imports, because it may not write it down."""
+    lacking = [
+        one
+        for one in bubbles
+        if not os.access(one.site_packages, os.W_OK) and has_any(one.site_packages) is False
+    ]
+    if lacking:
+        more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        first = lacking[0]
+        place = shlex.quote(str(first.path.parent.parent))
+        yield Finding(
+            f"{', '.join(one.id for one in lacking[:3])}{more} cannot be written, and "
+            "there is no byte code in it: each program that imports from it compiles it again",
+            "byte code is made at the first import, by a program that may write",
+            f"in the name of who may write there: {config.STORE}={place} omnipkg-meta install "
+            f"--compile-bytecode {shlex.join(first.requested)}",
+            wrong=False,
+            path=first.path,
+        )
+
+
 def _locks(bubbles: list[Bubble]) -> Iterator[Finding]:
     if any(lease.in_use(one.path) is None for one in bubbles[:1]):
         yield Finding(
@@ -188,15 +212,15 @@ def _locks(bubbles: list[Bubble]) -> Iterator[Finding]:
         )
 
 
-def _litter(store: Store) -> Iterator[Finding]:
-    count, taken = collect_litter(store, dry_run=True)
+def _litter(store: Store, bubbles: list[Bubble]) -> Iterator[Finding]:
+    count, taken = collect_litter(store, bubbles, dry_run=True)
     if count:
         yield Finding(
             f"{count} left-overs take {taken.freed} bytes",
             "builds or removals were killed",
             command_line("gc", (), store),
             path=store.tag_path,
-            mend=partial(collect_litter, store, dry_run=False),
+            mend=partial(collect_litter, store, bubbles, dry_run=False),
         )
 
 

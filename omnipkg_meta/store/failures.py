@@ -11,24 +11,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnipkg_meta.errors import BuildError, OmnipkgMetaError, StoreError
-from omnipkg_meta.store.lock import redact
+from omnipkg_meta.errors import BuildError, OmnipkgMetaError, redact
+from omnipkg_meta.store.writing import NO_ROOM, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from omnipkg_meta.requirements import Asked
 
-__all__ = ["explain", "unwritable"]
+__all__ = ["explain"]
 
 # What says that the disk is the trouble: uv's and pip's way to print an error number.
 _ERRNO = re.compile(r"(?:os error |\[Errno )(\d+)")
-_NO_ROOM = frozenset(
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EMFILE", "ENFILE")
-    if hasattr(errno, name)
-)
-
 # What says that no index answered, the most telling first.
 _UNREACHABLE = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -84,7 +78,7 @@ def explain(
     name = "uv" if Path(tool).stem == "uv" else "pip"
     numbers = [int(number) for number in _ERRNO.findall(output)]
     for number in numbers:
-        if number in _NO_ROOM:
+        if number in NO_ROOM:
             return unwritable(directory, OSError(number, os.strerror(number)))
     what = f"no bubble could be made for {', '.join(texts)}"
     cause, tip = _last_words(output), None
@@ -108,22 +102,6 @@ def explain(
         tip = "check the spelling of the name and the versions that the index has"
     return BuildError(
         what, cause=cause or f"{name} failed", tip=tip, requirements=texts, output=output
-    )
-
-
-def unwritable(path: Path, error: OSError) -> StoreError:
-    """Make the error for a store that cannot be written."""
-    from omnipkg_meta import config
-
-    no_room = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None), errno.EFBIG)
-    return StoreError(
-        "the store has no room" if no_room else "the store cannot be written",
-        cause=f"{error.strerror}: {path}",
-        tip=f"free some space, or set {config.STORE} to a directory on another disk"
-        if no_room
-        else f"set {config.STORE} to a directory of your own",
-        path=path,
-        errno=error.errno,
     )
 
 

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING
 from omnipkg_meta.errors import BubbleInUseError, BubbleNotFoundError, StoreError
 from omnipkg_meta.store import disk, lease
 from omnipkg_meta.store.bubble import COPIES
+from omnipkg_meta.store.bytecode import left_over
 from omnipkg_meta.store.staging import stale, sweep
 from omnipkg_meta.store.store import TRASH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import timedelta
 
     from omnipkg_meta.store.bubble import Bubble
@@ -79,9 +80,9 @@ def collect(
     """
     if max_size is not None and max_size < 0:
         raise ValueError(f"max_size must not be negative: {max_size}")
-    litter, of_litter = collect_litter(store, dry_run=dry_run)
-    taken = [of_litter]
     bubbles = {bubble.id: bubble for bubble in store.own()}
+    litter, of_litter = collect_litter(store, bubbles.values(), dry_run=dry_run)
+    taken = [of_litter]
     sizes = {one: taken_by(store, bubble) for one, bubble in bubbles.items()}
     removed: list[str] = []
     in_use: list[str] = []
@@ -111,22 +112,40 @@ def collect(
     )
 
 
-def collect_litter(store: Store, *, dry_run: bool) -> tuple[int, disk.Taken]:
+def collect_litter(
+    store: Store, bubbles: Iterable[Bubble], *, dry_run: bool
+) -> tuple[int, disk.Taken]:
     """Delete litter; return how many files and directories that is, and what they take.
 
     Args:
         store: the store.
+        bubbles: those of its bubbles that may be looked into.
         dry_run: whether to say what would be deleted, and delete nothing.
     """
     orphans = [path for path in _orphans(store) if lease.in_use(path) is False]
+    cached = _left_in(store, bubbles)
     litter = [*stale(store.tag_path), *orphans]
-    taken = disk.measure(*litter)
+    taken = disk.together((disk.measure(*litter), disk.measure_files(*cached)))
+    litter += cached
     if not dry_run:
+        for path in cached:
+            with suppress(OSError):  # its own writer was faster; or a bubble that is only read
+                path.unlink()
         for path in orphans:
             with suppress(BubbleInUseError, FileNotFoundError), lease.exclusive(path):
                 path.rename(store.tag_path / f"{TRASH}{os.urandom(8).hex()}")
         sweep(store.tag_path)
     return len(litter), taken
+
+
+def _left_in(store: Store, bubbles: Iterable[Bubble]) -> list[Path]:
+    """Return what was left among the byte code of bubbles and of copies."""
+    found = []
+    for bubble in bubbles:
+        for one in (bubble, *store.copies(bubble)):
+            with suppress(OSError):  # removed in this moment
+                found += left_over(one.site_packages)
+    return found
 
 
 def _is_due(bubble: Bubble, older_than: timedelta | None, unused_since: timedelta | None) -> bool:

@@ -90,15 +90,21 @@ class Private:
     rewritten: dict[str, str] = field(default_factory=dict)
 
 
-def own(site_packages: Path) -> list[str]:
+def own(site_packages: Path, present: Mapping[str, os.DirEntry[str]] | None = None) -> list[str]:
     """Give each native file an inode of its own, and return them all.
+
+    Args:
+        site_packages: the directory.
+        present: the files in it (:func:`record.files`), for who knows them already.
 
     Raises:
         OSError: a file cannot be read or written.
     """
     native = [
         (path, entry)
-        for path, entry in record.files(site_packages)
+        for path, entry in (
+            dict(record.files(site_packages)) if present is None else present
+        ).items()
         if not entry.is_symlink() and record.is_native(entry)
     ]
     linked = [entry for _, entry in native if entry.stat().st_nlink > 1]

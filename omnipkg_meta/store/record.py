@@ -25,6 +25,7 @@ __all__ = [
     "digest",
     "files",
     "import_names",
+    "is_large",
     "is_native",
     "names_native",
     "read",
@@ -52,6 +53,8 @@ _PLAIN_SUFFIXES = frozenset(
     .tmpl
     """.split()  # noqa: SIM905 (fifty lines of one word would say no more)
 )
+_LARGE = 500_000
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _SCRIPT = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
 # Directories of a wheel's data scheme that installers put beside the packages.
 _DATA_DIRECTORIES = frozenset(
@@ -86,7 +89,7 @@ def read(dist_info: Path) -> list[Recorded]:
     ]
 
 
-def digest(path: Path, algorithm: str = "sha256") -> str:
+def digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
     """Return the digest of a file as RECORD writes it: ``sha256=<urlsafe base64, no padding>``.
 
     Raises:
@@ -94,10 +97,19 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         ValueError: there is no such algorithm.
     """
     hasher = hashlib.new(algorithm)
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(1 << 20):
+    # Thousands of files come here when a bubble is built, most of them small.
+    descriptor = os.open(path, _READ)
+    try:
+        while chunk := os.read(descriptor, 1 << 20):
             hasher.update(chunk)
+    finally:
+        os.close(descriptor)
     return f"{algorithm}={base64.urlsafe_b64encode(hasher.digest()).rstrip(b'=').decode()}"
+
+
+def is_large(entry: os.DirEntry[str]) -> bool:
+    """Say whether reading a file takes longer than handing that to another thread."""
+    return entry.stat(follow_symlinks=False).st_size > _LARGE
 
 
 def files(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from omnipkg_meta.store import trust
-from omnipkg_meta.store.failures import unwritable
 from omnipkg_meta.store.store import TRASH, discard
+from omnipkg_meta.store.writing import unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

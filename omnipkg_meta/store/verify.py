@@ -7,25 +7,26 @@ not change anything, nor know how bubbles are built.
 from __future__ import annotations
 
 import os
-import re
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from omnipkg_meta.errors import BubbleInvalidError
 from omnipkg_meta.store import record
 from omnipkg_meta.store.bubble import LINK, LOCK, MANIFEST, SCRIPTS, SITE_PACKAGES
+from omnipkg_meta.store.bytecode import is_byte_code, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Iterator, Mapping
+    from concurrent.futures import Future
     from pathlib import Path
 
     from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["Difference", "compare", "is_byte_code", "problems", "require_whole"]
+__all__ = ["Difference", "compare", "problems", "require_whole"]
 
-_BYTE_CODE = re.compile(
-    r"(?:(?P<parent>.*)/)?__pycache__/(?P<stem>[^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc"
-)
+_OUTSIDE = "is a link that points outside"
+_WORKERS = min(4, os.cpu_count() or 1)
 
 
 class Difference(NamedTuple):
@@ -80,13 +81,20 @@ def problems(bubble: Bubble) -> list[str]:
     infos = [bubble.dist_info(name).name for name in bubble.distributions]
     known = rewritten if isinstance(rewritten, dict) else {}
     known = {path: str(wanted) for path, wanted in known.items()}
-    found += map(str, compare(bubble.site_packages, infos, known))
+    later: list[str] = []
+    found += map(str, compare(bubble.site_packages, infos, known, later=later))
+    found += [f"{path} {what}" for path, what in wrong(bubble.site_packages, later).items()]
     found += _frame_problems(bubble)
     return found
 
 
 def compare(
-    site_packages: Path, dist_infos: list[str], rewritten: Mapping[str, str] | None = None
+    site_packages: Path,
+    dist_infos: list[str],
+    rewritten: Mapping[str, str] | None = None,
+    *,
+    present: Mapping[str, os.DirEntry[str]] | None = None,
+    later: list[str] | None = None,
 ) -> list[Difference]:
     """Compare ``site-packages`` with the RECORD of each distribution in it.
 
@@ -95,41 +103,75 @@ def compare(
         dist_infos: the names of the metadata directories in it.
         rewritten: the digests of files that RECORD is wrong about, on purpose or by a
             fault of the wheel.
+        present: the files in it (:func:`record.files`), for who knows them already.
+        later: gets the paths of the byte code of recorded sources that is not itself as
+            recorded: Python makes it when it likes, also in place of what a wheel brought
+            along.  Without it such files are differences like all others.
     """
-    found: list[Difference] = []
+    expected, found = _expected(site_packages, dist_infos)
+    expected.update(rewritten or {})
+    if present is None:
+        present = dict(record.files(site_packages))
+    missing = sorted(expected.keys() - present.keys())
+    found += [Difference(path, "is missing") for path in missing if not is_byte_code(path)]
+    for path, trouble in _troubles(site_packages, expected, present):
+        if later is not None and trouble != _OUTSIDE and is_byte_code(path, expected):
+            later.append(path)
+        else:
+            found.append(Difference(path, trouble))
+    return found
+
+
+def _expected(
+    site_packages: Path, dist_infos: list[str]
+) -> tuple[dict[str, str], list[Difference]]:
+    """Return the digest of each file that a RECORD names, and what is wrong with the RECORDs."""
     expected: dict[str, str] = {}
+    found: list[Difference] = []
     for name in dist_infos:
         try:
             lines = record.read(site_packages / name)
         except (OSError, ValueError) as error:
             found.append(Difference(f"{name}/RECORD", f"cannot be read: {error}"))
             continue
-        for line in lines:
-            if line.path.startswith(("/", "\\")) or ".." in line.path.split("/"):
-                found.append(Difference(f"{name}/RECORD", f"names a file outside: {line.path}"))
+        for path, digest in lines:
+            if path.startswith(("/", "\\")) or (".." in path and ".." in path.split("/")):
+                found.append(Difference(f"{name}/RECORD", f"names a file outside: {path}"))
             else:
-                expected[line.path] = line.digest
-    expected.update(rewritten or {})
-    root = os.path.realpath(site_packages)
-    present = dict(record.files(site_packages))
-    missing = sorted(set(expected) - set(present))
-    found += [Difference(path, "is missing") for path in missing if not _BYTE_CODE.fullmatch(path)]
-    for path, entry in present.items():
-        if entry.is_symlink() and not os.path.realpath(entry.path).startswith(root + os.sep):
-            found.append(Difference(path, "is a link that points outside"))
-        elif is_byte_code(path, expected):
-            continue  # Python writes it as it likes, also over what a wheel brought along
-        elif path not in expected:
-            found.append(Difference(path, "was added"))
-        elif (wanted := expected[path]) and (trouble := _differs(site_packages / path, wanted)):
-            found.append(Difference(path, trouble))
-    return found
+                expected[path] = digest
+    return expected, found
 
 
-def _differs(path: Path, wanted: str) -> str | None:
+def _troubles(
+    site_packages: Path, expected: Mapping[str, str], present: Mapping[str, os.DirEntry[str]]
+) -> Iterator[tuple[str, str]]:
+    """Yield the path of each file that is not as expected, and what is the matter with it."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        # To read and to digest leave other threads alone, if a file is not small.
+        large: list[tuple[str, Future[str | None]]] = []
+        for path, entry in present.items():
+            wanted = expected.get(path)
+            if entry.is_symlink() and _leads_out(entry.path, site_packages):
+                yield path, _OUTSIDE
+            elif wanted is None:
+                yield path, "was added"
+            elif wanted and record.is_large(entry):
+                large.append((path, pool.submit(_differs, entry.path, wanted)))
+            elif wanted and (trouble := _differs(entry.path, wanted)):
+                yield path, trouble
+        for path, digested in large:
+            if trouble := digested.result():
+                yield path, trouble
+
+
+def _leads_out(path: str, site_packages: Path) -> bool:
+    return not os.path.realpath(path).startswith(os.path.realpath(site_packages) + os.sep)
+
+
+def _differs(path: str, wanted: str) -> str | None:
     if wanted.startswith(LINK):
         # A link that the build made: it is its target's name that counts.
-        same = path.is_symlink() and os.fspath(path.readlink()) == wanted.removeprefix(LINK)
+        same = os.path.islink(path) and os.readlink(path) == wanted.removeprefix(LINK)  # noqa: PTH114, PTH115
         return None if same else "was changed"
     algorithm = wanted.partition("=")[0]
     try:
@@ -139,15 +181,6 @@ def _differs(path: Path, wanted: str) -> str | None:
     except (ValueError, TypeError):
         return f"has a digest of an unknown kind: {algorithm}"
     return None if same else "was changed"
-
-
-def is_byte_code(path: str, expected: Container[str]) -> bool:
-    """Say whether a path is that of the byte code of one of these sources."""
-    match = _BYTE_CODE.fullmatch(path)
-    if match is None:
-        return False
-    parent = f"{match['parent']}/" if match["parent"] else ""
-    return f"{parent}{match['stem']}.py" in expected
 
 
 def _version(info: Path) -> str | None:
@@ -184,7 +217,7 @@ def _frame_problems(bubble: Bubble) -> list[str]:
             found.append(f"{path} is missing")
         elif not (bubble.path / path).is_file():
             found.append(f"{path} is missing")
-        elif trouble := _differs(bubble.path / path, str(wanted)):
+        elif trouble := _differs(str(bubble.path / path), str(wanted)):
             found.append(f"{path} {trouble}")
     found += [f"{path} was added" for path in scripts if path not in frame]
     return sorted(found)

@@ -317,13 +317,13 @@ def test_passwords_are_not_on_a_command_line_nor_in_what_a_tool_said(
     fake.chmod(0o755)
     monkeypatch.setattr(builders, "find_uv", lambda: str(fake))
     monkeypatch.setattr(builders, "_uv_version", lambda *_: "uv 99")
-    run = subprocess.run
+    started = subprocess.Popen
 
     def spy(command: list[str], **options: Any) -> Any:
         seen["command"] = list(command)
-        return run([str(fake)], **options)
+        return started([str(fake)], **options)
 
-    monkeypatch.setattr(subprocess, "run", spy)
+    monkeypatch.setattr(subprocess, "Popen", spy)
     said: list[str] = []
     options = ["--index-url", address, "--extra-index-url", address]
     with pytest.raises(BuildError) as caught:

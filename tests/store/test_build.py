@@ -221,8 +221,9 @@ def test_native_files_own_their_inode_and_sources_need_not(
 
 
 def test_many_sources_are_all_compiled_and_those_that_cannot_be_are_left_alone(
-    make_bubble: MakeBubble,
+    make_bubble: MakeBubble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMNIPKG_META_COMPILE_BYTECODE", "1")
     body = "x = 1\n" * 2000  # so that there is more than one process, and more than one turn
     files: dict[str, str | bytes] = {f"leaf/{'m' * (n % 90)}{n}.py": body for n in range(120)}
     awkward: dict[str, str | bytes] = {
@@ -247,16 +248,17 @@ def test_processes_that_compile_end_with_the_build_that_fails_meanwhile(
     class Noted(subprocess.Popen):  # type: ignore[type-arg]
         def __init__(self, command: Any, **options: Any) -> None:
             super().__init__(command, **options)
-            if "py_compile" in str(command):
+            if "compiler.py" in str(command):
                 started.append(self)
 
-    def full(_: object) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("subprocess.Popen", Noted)
-    monkeypatch.setattr("omnipkg_meta.store.native_files.own", full)
+    monkeypatch.setattr("omnipkg_meta.store.native_files.make_private", full)
+    options = wheelhouse.options
     with pytest.raises(StoreError, match="no room"):
-        build.install(["leaf"], store=store, index_options=wheelhouse.options)
+        build.install(["leaf"], store=store, index_options=options, compile_bytecode=True)
     assert started
     assert all(process.returncode is not None for process in started)
     assert names(store.tag_path) == []
@@ -266,6 +268,7 @@ def test_byte_code_names_the_final_place_also_when_writing_it_is_turned_off(
     make_bubble: MakeBubble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("OMNIPKG_META_COMPILE_BYTECODE", "1")
     few = make_bubble({"few==1.0": {"few.py": "def f(): pass\n", "bad.py": "def\n"}})
     many = make_bubble({"many==1.0": {f"many/m{n}.py": "def f(): pass\n" for n in range(60)}})
     for bubble, source in ((few, "few.py"), (many, "many/m7.py")):
@@ -303,7 +306,18 @@ def test_the_store_is_private_to_the_user(make_bubble: MakeBubble, store: Store)
 def test_progress_is_told_in_order(wheelhouse: Wheelhouse, store: Store) -> None:
     wheelhouse.make("leaf", "1.0")
     told: list[str] = []
-    build.install(["leaf"], store=store, index_options=wheelhouse.options, progress=told.append)
+    options = wheelhouse.options
+    build.install(["leaf"], store=store, index_options=options, progress=told.append)
+    assert [text.split()[0] for text in told] == ["resolving", "installing"]
+    del told[:]
+    build.install(
+        ["leaf"],
+        store=store,
+        index_options=options,
+        reinstall=True,
+        compile_bytecode=True,
+        progress=told.append,
+    )
     assert [text.split()[0] for text in told] == ["resolving", "installing", "compiling"]
 
 

@@ -17,6 +17,7 @@ from omnipkg_meta.cli import main
 from omnipkg_meta.errors import StoreError
 from omnipkg_meta.store import copies
 from omnipkg_meta.store.bubble import COPIES, MANIFEST
+from omnipkg_meta.store.bytecode import compile_rest
 from omnipkg_meta.store.staging import sweep
 from tests.wheels import names
 
@@ -52,6 +53,7 @@ def files(path: Path) -> set[str]:
 def test_a_copy_holds_what_the_bubble_holds_but_for_what_is_left_out(
     bubble: Bubble, store: Store
 ) -> None:
+    compile_rest(bubble.site_packages)
     copy = made(bubble)
     assert dict(copy.distributions) == {"upper": "1.0"}
     assert dict(copy.import_names) == {"upper": ("upper",)}
@@ -150,7 +152,7 @@ def test_a_bubble_elsewhere_that_may_only_be_read_has_its_copies_in_the_configur
     bubble: Bubble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
     from omnipkg_meta.store import staging
-    from omnipkg_meta.store.failures import unwritable
+    from omnipkg_meta.store.writing import unwritable
 
     mine = tmp_path / "mine"
     monkeypatch.setenv("OMNIPKG_META_STORE", str(mine))

@@ -110,7 +110,7 @@ def test_an_interrupted_build_leaves_no_litter(wheelhouse: Wheelhouse, store: St
     wheelhouse.make("leaf", "1.0")
 
     def interrupt(text: str) -> None:
-        if text.startswith("compiling"):
+        if text.startswith("installing"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from omnipkg_meta.errors import StoreError
-from omnipkg_meta.store import build, builders, staging
+from omnipkg_meta.store import build, builders, filling, staging
 from omnipkg_meta.store.store import Store
 from tests.wheels import names
 
@@ -118,7 +118,8 @@ def test_manifest_lock_and_directories_are_written_through_before_the_bubble_can
         synced.append((path.name, bool(store.bubbles())))
         sync(path)
 
-    monkeypatch.setattr(build, "sync", note)
+    for place in (build, filling):
+        monkeypatch.setattr(place, "sync", note)
     build.install(["leaf"], store=store, index_options=wheelhouse.options)
     before = [name for name, visible in synced if not visible]
     assert before[:3] == ["pylock.toml", "manifest.json", "site-packages"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import omnipkg_meta as om
 from omnipkg_meta import config
 from omnipkg_meta.errors import BubbleInvalidError, BuildError, LockError, RequirementError
-from omnipkg_meta.store import build, builders, pylock
+from omnipkg_meta.store import build, builders, filling, pylock
 from omnipkg_meta.store.lock import export
 from omnipkg_meta.store.store import Store
 from tests.wheels import make_wheel, names
@@ -404,13 +404,13 @@ def test_threads_that_build_one_lock_at_once_build_it_once(
     bubble: Bubble, elsewhere: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builds: list[object] = []
-    inner = build._install_checked
+    inner = filling._install
 
     def counted(*arguments: Any) -> Any:
         builds.append(arguments)
         return inner(*arguments)
 
-    monkeypatch.setattr(build, "_install_checked", counted)
+    monkeypatch.setattr(filling, "_install", counted)
     barrier = threading.Barrier(6, timeout=60)
     made: list[Bubble] = []
     lock = export(bubble)

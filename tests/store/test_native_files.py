@@ -15,7 +15,7 @@ import sys
 import threading
 from errno import EPERM
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -502,8 +502,8 @@ def test_a_file_that_may_not_be_written_is_changed_and_stays_so(
 ) -> None:
     own = native_files.own
 
-    def own_read_only(site_packages: Path) -> list[str]:
-        found = own(site_packages)
+    def own_read_only(site_packages: Path, *present: Any) -> list[str]:
+        found = own(site_packages, *present)
         for path in found:
             (site_packages / path).chmod(0o444)
         return found
