@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from omnipkg_meta import config, requirements
@@ -100,36 +101,133 @@ def install(
         present = store.find_requested(wanted) if locked is None else _present(store, locked)
         if present is not None:
             return _compiled(store, present) if compile_bytecode else present
-    tool = builders.choose(chosen, wanted)
     sweep(store.tag_path)
     with staging(store.tag_path) as stage:
-        work = stage.path / ".work"
-        task = builders.Task(wanted, options, allow_build, work, stage.keep_open)
+        task = builders.Task(
+            wanted, options, allow_build, stage.path / "work", keep_open=stage.keep_open
+        )
+        build = _Build(store, stage.path, task, compile_bytecode, say)
         try:
-            work.mkdir()
-            if locked is None:
-                say(f"resolving {', '.join(one.text for one in wanted)}")
-                with tool.resolving(task) as resolved:
-                    # It waits for the index, as a rule, and this is not needed before it has.
-                    importlib.import_module("omnipkg_meta.store.filling")
-                    locked = resolved()
-            # Others that build the same wait here, and find it made.
-            with alone(store.tag_path, locked.bubble_id):
-                if not reinstall and (present := _present(store, locked)) is not None:
-                    return _compiled(store, present) if compile_bytecode else present
-                from omnipkg_meta.store.filling import fill
-
-                final = store.tag_path / locked.bubble_id
-                fill(
-                    *(stage.path, final, tool, task, locked),
-                    compile_bytecode=compile_bytecode,
-                    say=say,
-                )
-                return _put_in_place(store, stage.path, locked, reinstall=reinstall)
+            task.directory.mkdir()
+            with ExitStack() as held:
+                if locked is not None:
+                    tool, guess = builders.choose(chosen, wanted), None
+                else:
+                    say(f"resolving {', '.join(one.text for one in wanted)}")
+                    with builders.resolving(chosen, task) as (tool, resolution):
+                        guess = build.ahead(tool, resolution, held, reinstall=reinstall)
+                        locked = resolution.result()
+                if guess != locked:
+                    held.close()
+                    # Others that build the same wait here, and find it made.
+                    held.enter_context(alone(store.tag_path, locked.bubble_id))
+                    if not reinstall and (present := _present(store, locked)) is not None:
+                        return _compiled(store, present) if compile_bytecode else present
+                    build.fill(tool, locked)
+                return _put_in_place(store, build.path, locked, reinstall=reinstall)
         except OmnipkgMetaError:
             raise
         except OSError as error:
             raise unwritable(stage.path, error) from None
+
+
+@dataclass
+class _Build:
+    """A bubble that is being built.
+
+    Attributes:
+        store: where it goes.
+        stage: the hidden directory.
+        task: what was asked for.
+        compile_bytecode: whether all sources are compiled.
+        say: called with what is going on.
+    """
+
+    store: Store
+    stage: Path
+    task: builders.Task
+    compile_bytecode: bool
+    say: Callable[[str], None]
+
+    @property
+    def path(self) -> Path:
+        """Where it is built."""
+        return self.stage / "bubble"
+
+    def fill(self, tool: builders.Builder, lock: Lock) -> None:
+        """Make the bubble of a lock, in place of what was made before."""
+        from omnipkg_meta.store.filling import fill
+
+        if self.path.exists():
+            discard(self.path)
+        final = self.store.tag_path / lock.bubble_id
+        fill(
+            *(self.path, final, tool, self.task, lock),
+            compile_bytecode=self.compile_bytecode,
+            say=self.say,
+        )
+
+    def ahead(
+        self,
+        tool: builders.Builder,
+        resolution: builders.Resolution,
+        held: ExitStack,
+        *,
+        reinstall: bool,
+    ) -> Lock | None:
+        """Make the bubble that is likely to be wanted, while the index is still asked.
+
+        Most of an installation is waiting for the index, which as a rule says what it said
+        the last time.  That is in the builder's cache, and so are the archives; the bubble is
+        made of these, digest by digest as any other.  It counts only if the index confirms the
+        lock to the last letter.  What fails here fails again, or does not, where it matters.
+
+        Args:
+            tool: the builder.
+            resolution: what is waited for.
+            held: keeps others from building the same meanwhile.
+            reinstall: whether the bubble is wanted even if there is one.
+
+        Returns:
+            The lock of the bubble that was made; None if none was.
+        """
+        guess = self._guess(tool, resolution)
+        if guess is None or not held.enter_context(
+            alone(self.store.tag_path, guess.bubble_id, patient=False)
+        ):
+            return None
+
+        def say(text: str) -> None:
+            if not resolution.is_going_on() and resolution.result() != guess:
+                raise _OtherwiseError
+            self.say(text)
+
+        try:
+            if not reinstall and _present(self.store, guess) is not None:
+                return None
+            task = replace(self.task, offline=True)
+            replace(self, task=task, say=say).fill(tool, guess)
+        except (OmnipkgMetaError, OSError, _OtherwiseError):
+            return None
+        return guess
+
+    def _guess(self, tool: builders.Builder, resolution: builders.Resolution) -> Lock | None:
+        with tool.guessing(self.task) as guessing:
+            # What is needed in any case is loaded meanwhile.
+            importlib.import_module("omnipkg_meta.store.filling")
+            if guessing is None:
+                return None
+            try:
+                guess = guessing.result()
+            except BuildError:
+                return None  # it keeps too little
+        # To build a source distribution runs its code: not for a guess.
+        wheels = all(one.is_wheel for one in guess.packages)
+        return guess if wheels and resolution.is_going_on() else None
+
+
+class _OtherwiseError(Exception):
+    """The index says something else than what was guessed."""
 
 
 def _read(lock: str | os.PathLike[str], asked: Sequence[str | Asked], *, allow_build: bool) -> Lock:

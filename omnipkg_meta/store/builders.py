@@ -12,8 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.index import IndexOptions
     from omnipkg_meta.store.lock import Lock
 
-__all__ = ["Builder", "Task", "choose"]
+__all__ = ["Builder", "Resolution", "Task", "choose", "find_uv", "resolving", "uv_version"]
 
 # The first uv that reads and writes ``pylock.toml``.
 _FIRST_UV = (0, 7)
@@ -45,6 +45,7 @@ class Task:
         allow_build: whether source distributions may be built, which runs their code.
         directory: a private directory for whatever the builder needs to write.
         keep_open: a file descriptor that children inherit, or None.
+        offline: whether only what the builder keeps in its cache is used.
     """
 
     asked: tuple[Asked, ...]
@@ -52,14 +53,14 @@ class Task:
     allow_build: bool
     directory: Path
     keep_open: int | None = None
+    offline: bool = False
 
     @contextmanager
-    def running(self, command: Sequence[str]) -> Iterator[Callable[[], None]]:
-        """Run a tool beside a block, which calls what it gets to wait for the tool's end.
+    def running(self, command: Sequence[str]) -> Iterator[Run]:
+        """Run a tool beside a block.
 
         Raises:
-            BuildError: it failed.
-            StoreError: it failed for want of room or of permission to write.
+            BuildError: it cannot be started.
         """
         try:
             process = subprocess.Popen(
@@ -82,21 +83,12 @@ class Task:
                 output="",
             ) from None
 
-        def end() -> None:
-            told, _ = process.communicate()
-            if process.returncode:
-                from omnipkg_meta.store import failures
-
-                raise failures.explain(
-                    self.asked, command[0], process.returncode, told, self.directory
-                )
-
         with process:
             try:
-                yield end
-            except BaseException:
-                process.kill()
-                raise
+                yield Run(self, process, command[0])
+            finally:
+                if process.returncode is None:  # nobody waits for what it does
+                    process.kill()
 
     def run(self, command: Sequence[str]) -> None:
         """Run a tool to its end.
@@ -105,8 +97,60 @@ class Task:
             BuildError: it failed.
             StoreError: it failed for want of room or of permission to write.
         """
-        with self.running(command) as end:
-            end()
+        with self.running(command) as run:
+            run.end()
+
+
+class Run:
+    """A tool that runs."""
+
+    def __init__(self, task: Task, process: subprocess.Popen[str], tool: str) -> None:
+        self._task = task
+        self._process = process
+        self._tool = tool
+        self._told: str | None = None
+
+    def is_going_on(self) -> bool:
+        """Say whether the tool has not ended yet."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """Wait for the tool's end.
+
+        Raises:
+            BuildError: it failed.
+            StoreError: it failed for want of room or of permission to write.
+        """
+        if self._told is None:
+            self._told = self._process.communicate()[0]
+        if code := self._process.returncode:
+            from omnipkg_meta.store import failures
+
+            raise failures.explain(
+                self._task.asked, self._tool, code, self._told, self._task.directory
+            )
+
+
+class Resolution:
+    """A resolution that goes on."""
+
+    def __init__(self, run: Run, read: Callable[[], Lock]) -> None:
+        self._run = run
+        self._read = read
+
+    def is_going_on(self) -> bool:
+        """Say whether the result would have to be waited for."""
+        return self._run.is_going_on()
+
+    def result(self) -> Lock:
+        """Wait for the end, and return what was chosen; the same each time.
+
+        Raises:
+            BuildError: there is no solution, or it cannot be read.
+            StoreError: there was no room for it.
+        """
+        self._run.end()
+        return self._read()
 
 
 class Builder(Protocol):
@@ -116,11 +160,11 @@ class Builder(Protocol):
     def version(self) -> str:
         """Name and version, for example ``uv 0.9.1``."""
 
-    def resolving(self, task: Task) -> AbstractContextManager[Callable[[], Lock]]:
-        """Choose a version of everything that is needed, without installing anything.
+    def resolving(self, task: Task) -> AbstractContextManager[Resolution]:
+        """Choose a version of everything that is needed, beside the block; install nothing."""
 
-        That goes on beside the block; what it gets waits for the end and returns the lock.
-        """
+    def guessing(self, task: Task) -> AbstractContextManager[Resolution | None]:
+        """Choose, beside the block, by what the index said last; None where that is not kept."""
 
     def install(
         self, task: Task, resolved: Lock, pylock: Path, target: Path, *, fresh: bool
@@ -139,8 +183,8 @@ class Uv:
     version: str
 
     @contextmanager
-    def resolving(self, task: Task) -> Iterator[Callable[[], Lock]]:
-        """Choose a version of everything that is needed, without installing anything."""
+    def resolving(self, task: Task) -> Iterator[Resolution]:
+        """Choose a version of everything that is needed, beside the block; install nothing."""
         given = task.directory / "requirements.in"
         resolved = task.directory / "pylock.resolved.toml"
         given.write_text("".join(f"{_line(one)}\n" for one in task.asked), "utf-8")
@@ -150,13 +194,19 @@ class Uv:
             *self._common(task),
         ]
         command += ["--prerelease", "allow"] if task.index.pre else []
-        with task.running(command) as end:
+        with task.running(command) as run:
+            yield Resolution(run, functools.partial(self._read, resolved, task))
 
-            def result() -> Lock:
-                end()
-                return self._read(resolved, task)
-
-            yield result
+    @contextmanager
+    def guessing(self, task: Task) -> Iterator[Resolution | None]:
+        """Choose, beside the block, by what the index said last; None where that is not kept."""
+        if task.index.no_index:
+            yield None  # nobody is waited for
+            return
+        offline = replace(task, directory=task.directory / "guess", offline=True)
+        offline.directory.mkdir()
+        with self.resolving(offline) as resolution:
+            yield resolution
 
     def _read(self, resolved: Path, task: Task) -> Lock:
         from omnipkg_meta.store import lock
@@ -201,6 +251,7 @@ class Uv:
             "--no-python-downloads",
         ]
         words += task.index.arguments()
+        words += ["--offline"] if task.offline else []
         return words if task.allow_build else [*words, "--only-binary", ":all:"]
 
 
@@ -211,8 +262,8 @@ class Pip:
     version: str
 
     @contextmanager
-    def resolving(self, task: Task) -> Iterator[Callable[[], Lock]]:
-        """Choose a version of everything that is needed, without installing anything."""
+    def resolving(self, task: Task) -> Iterator[Resolution]:
+        """Choose a version of everything that is needed, beside the block; install nothing."""
         report = task.directory / "report.json"
         given = task.directory / "requirements.in"
         given.write_text("".join(f"{_line(one)}\n" for one in task.asked), "utf-8")
@@ -220,13 +271,13 @@ class Pip:
             *("install", "--dry-run", "--ignore-installed", "--report", str(report)),
             *("--requirement", str(given), *self._common(task)),
         ]
-        with task.running(_pip([*command, "--pre"] if task.index.pre else command)) as end:
+        with task.running(_pip([*command, "--pre"] if task.index.pre else command)) as run:
+            yield Resolution(run, functools.partial(self._read, report, task))
 
-            def result() -> Lock:
-                end()
-                return self._read(report, task)
-
-            yield result
+    def guessing(self, task: Task) -> AbstractContextManager[Resolution | None]:
+        """Return None: pip keeps archives, and not what the index said of them."""
+        del task
+        return nullcontext(None)
 
     def _read(self, report: Path, task: Task) -> Lock:
         from omnipkg_meta.store import lock
@@ -291,6 +342,34 @@ class Pip:
         return words if task.allow_build else [*words, "--only-binary", ":all:"]
 
 
+@contextmanager
+def resolving(wanted: str, task: Task) -> Iterator[tuple[Builder, Resolution]]:
+    """Choose a version of everything that is needed, beside the block.
+
+    Args:
+        wanted: ``auto``, ``uv`` or ``pip``.
+        task: what is asked for.
+
+    Yields:
+        The builder, and its resolution.
+
+    Raises:
+        BuildError: there is no builder.
+    """
+    _check_executable(task.asked)
+    executable = None if wanted == "pip" else find_uv()
+    if executable is not None:
+        # Whether it is new enough is asked while it waits for the index.
+        with Uv(executable, "uv").resolving(task) as resolution:
+            version = uv_version(executable)
+            if version is not None:
+                yield Uv(executable, version), resolution
+                return
+    tool = choose(wanted, task.asked)
+    with tool.resolving(task) as resolution:
+        yield tool, resolution
+
+
 def choose(wanted: str, asked: Sequence[Asked]) -> Builder:
     """Return the builder: the one that was named, or uv where it is and pip where it is not.
 
@@ -301,19 +380,12 @@ def choose(wanted: str, asked: Sequence[Asked]) -> Builder:
     Raises:
         BuildError: there is none.
     """
+    _check_executable(asked)
     texts = [one.text for one in asked]
-    if not sys.executable:
-        raise BuildError(
-            "nothing can be built in this process",
-            cause="this Python is embedded and does not know its own executable",
-            tip="build the bubble with omnipkg-meta install",
-            requirements=texts,
-            output="",
-        )
     if wanted in ("auto", "uv"):
         executable = find_uv()
         if executable is not None:
-            version = _uv_version(executable, os.stat(executable).st_mtime_ns)  # noqa: PTH116
+            version = uv_version(executable)
             if version is not None:
                 return Uv(executable, version)
         if wanted == "uv":
@@ -338,6 +410,17 @@ def choose(wanted: str, asked: Sequence[Asked]) -> Builder:
     return Pip(_pip_version())
 
 
+def _check_executable(asked: Sequence[Asked]) -> None:
+    if not sys.executable:
+        raise BuildError(
+            "nothing can be built in this process",
+            cause="this Python is embedded and does not know its own executable",
+            tip="build the bubble with omnipkg-meta install",
+            requirements=[one.text for one in asked],
+            output="",
+        )
+
+
 def find_uv() -> str | None:
     """Return the uv that belongs to this Python, else the one on ``PATH``, else None."""
     import sysconfig
@@ -352,6 +435,11 @@ def find_uv() -> str | None:
         if (found := shutil.which("uv", path=directories)) is not None:
             return found
     return None
+
+
+def uv_version(executable: str) -> str | None:
+    """Return name and version of a uv; None if it is too old, or does not run."""
+    return _uv_version(executable, os.stat(executable).st_mtime_ns)  # noqa: PTH116
 
 
 @functools.cache

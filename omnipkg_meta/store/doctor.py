@@ -97,8 +97,7 @@ def examine(store: Store, say: Callable[[str], None]) -> Iterator[Finding]:
 
 def _tools() -> Iterator[Finding]:
     uv = builders.find_uv()
-    version = uv and builders._uv_version(uv, os.stat(uv).st_mtime_ns)  # noqa: PTH116
-    if version:
+    if uv and builders.uv_version(uv):
         return
     cause = f"{uv} is older than 0.7, or does not run" if uv else "it was not found"
     if builders._has_pip():

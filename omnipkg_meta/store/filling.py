@@ -6,11 +6,12 @@ bubble goes in the end but by its path, nor who else builds it.
 
 from __future__ import annotations
 
+import email.parser  # noqa: F401 (what reads metadata: loaded here, while the builder works)
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, timezone
+from importlib.metadata import PathDistribution
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta import requirements
@@ -57,10 +58,10 @@ def fill(
     compile_bytecode: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Install what was resolved into a directory, and make it a bubble.
+    """Install what was resolved into a new directory, and make it a bubble.
 
     Args:
-        built: the directory.
+        built: the directory, which is made.
         final: where it will be.
         tool: who installs.
         task: what was asked of it.
@@ -75,10 +76,10 @@ def fill(
     archives.check(resolved.packages, [one.text for one in task.asked])
     count = len(resolved.packages)
     say(f"installing {count} distribution" + ("" if count == 1 else "s"))
+    built.mkdir(mode=0o700)
     pylock_path, site_packages = built / LOCK, built / SITE_PACKAGES
     pylock_path.write_text(resolved.to_toml(), "utf-8")
     dist_infos, native, rewritten = _install(task, tool, resolved, pylock_path, site_packages)
-    shutil.rmtree(task.directory)
 
     if compile_bytecode:
         say("compiling byte code")
@@ -164,11 +165,8 @@ def _install_once(
     tool.install(task, resolved, pylock, site_packages, fresh=fresh)
     dist_infos = _dist_infos(site_packages, resolved, task.asked)
     present = dict(record.files(site_packages))
-    # Copies of native files are made while the rest is read.
-    with ThreadPoolExecutor(1) as beside:
-        owning = beside.submit(native_files.own, site_packages, present)
-        wrong = compare(site_packages, list(dist_infos.values()), present=present)
-        native = owning.result()
+    native = native_files.own(site_packages, present)
+    wrong = compare(site_packages, list(dist_infos.values()), present=present)
     return _Installed(dist_infos, native, {}), wrong
 
 
@@ -192,8 +190,6 @@ def _dist_infos(site_packages: Path, resolved: Lock, wanted: Sequence[Asked]) ->
 
 
 def _describe(resolved: Lock, dist_infos: dict[str, str], site_packages: Path) -> dict[str, Any]:
-    from importlib.metadata import PathDistribution
-
     locked = {one.name: one for one in resolved.packages}
     return {
         name: {

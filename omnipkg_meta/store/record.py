@@ -54,6 +54,8 @@ _PLAIN_SUFFIXES = frozenset(
     """.split()  # noqa: SIM905 (fifty lines of one word would say no more)
 )
 _LARGE = 500_000
+# Bytes that are read at a time: most files are small, and to make room for many takes a while.
+_FEW, _MANY = 1 << 16, 1 << 20
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _SCRIPT = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
 # Directories of a wheel's data scheme that installers put beside the packages.
@@ -100,8 +102,12 @@ def digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
     # Thousands of files come here when a bubble is built, most of them small.
     descriptor = os.open(path, _READ)
     try:
-        while chunk := os.read(descriptor, 1 << 20):
+        size = _FEW
+        while chunk := os.read(descriptor, size):
             hasher.update(chunk)
+            if len(chunk) < size:
+                break  # the end of a file that nobody writes to
+            size = _MANY
     finally:
         os.close(descriptor)
     return f"{algorithm}={base64.urlsafe_b64encode(hasher.digest()).rstrip(b'=').decode()}"
@@ -152,18 +158,24 @@ def import_names(recorded: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
         recorded: the paths in the RECORD of each distribution, by normalized name.
     """
     provided: dict[str, set[str]] = {}
+    places: dict[str, tuple[str, ...] | None] = {}
     for distribution, paths in recorded.items():
         directories: dict[str, bool] = {}
         for path in paths:
-            parts = PurePosixPath(path).parts
-            module = _module_name(parts[-1]) if parts else None
-            if module is None or not all(part.isidentifier() for part in parts[:-1]):
+            directory, _, filename = path.rpartition("/")
+            module = _module_name(filename)
+            if module is None:
                 continue
-            if len(parts) == 1:
+            if directory not in places:
+                places[directory] = _packages(directory)
+            packages = places[directory]
+            if packages is None:
+                continue
+            if not packages:
                 provided.setdefault(module, set()).add(distribution)
-            elif "__pycache__" not in parts:
-                regular = len(parts) == 2 and module == "__init__"
-                directories[parts[0]] = directories.get(parts[0], False) or regular
+            else:
+                regular = len(packages) == 1 and module == "__init__"
+                directories[packages[0]] = directories.get(packages[0], False) or regular
         for name, regular in directories.items():
             if regular or name not in _DATA_DIRECTORIES:
                 provided.setdefault(name, set()).add(distribution)
@@ -189,6 +201,13 @@ def script_targets(dist_infos: Iterable[Path]) -> dict[str, str]:
                     if _SCRIPT.fullmatch(name):
                         found[name] = target.partition("[")[0].strip()
     return found
+
+
+def _packages(directory: str) -> tuple[str, ...] | None:
+    """Return the names of packages that a directory may be; None where nothing is imported."""
+    parts = PurePosixPath(directory).parts
+    importable = "__pycache__" not in parts and all(part.isidentifier() for part in parts)
+    return parts if importable else None
 
 
 def _module_name(filename: str) -> str | None:

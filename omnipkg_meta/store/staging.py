@@ -80,10 +80,18 @@ def staging(tag_path: Path) -> Iterator[Staging]:
 
 
 @contextmanager
-def alone(tag_path: Path, bubble_id: str) -> Iterator[None]:
+def alone(tag_path: Path, bubble_id: str, *, patient: bool = True) -> Iterator[bool]:
     """Wait until nobody else, thread or process, is here with the same bubble.
 
     Where locks do not work nobody waits: whoever is first to put the bubble in place wins.
+
+    Args:
+        tag_path: where the bubbles are.
+        bubble_id: the bubble.
+        patient: whether to wait.
+
+    Yields:
+        Whether nobody else is here, which is so for all who waited.
 
     Raises:
         OSError: the store cannot be written.
@@ -92,19 +100,21 @@ def alone(tag_path: Path, bubble_id: str) -> Iterator[None]:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            locked = _wait_for_lock(descriptor)
+            locked = _wait_for_lock(descriptor) if patient else _try_lock(descriptor)
+            taken = not patient and locked is False
             # Whoever was here before has deleted the file; others wait at a new one.
-            if not locked or _same_file(descriptor, path):
+            if taken or not locked or _same_file(descriptor, path):
                 break
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
     try:
-        yield
+        yield not taken
     finally:
-        with suppress(OSError):
-            path.unlink()
+        if not taken:
+            with suppress(OSError):
+                path.unlink()
         if locked:
             # Not by closing alone: a child that was forked meanwhile has the file open, too.
             _unlock(descriptor)

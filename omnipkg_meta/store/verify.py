@@ -18,7 +18,6 @@ from omnipkg_meta.store.bytecode import is_byte_code, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from concurrent.futures import Future
     from pathlib import Path
 
     from omnipkg_meta.store.bubble import Bubble
@@ -146,22 +145,24 @@ def _troubles(
     site_packages: Path, expected: Mapping[str, str], present: Mapping[str, os.DirEntry[str]]
 ) -> Iterator[tuple[str, str]]:
     """Yield the path of each file that is not as expected, and what is the matter with it."""
+    large: list[tuple[str, str, str]] = []
+    for path, entry in present.items():
+        wanted = expected.get(path)
+        if entry.is_symlink() and _leads_out(entry.path, site_packages):
+            yield path, _OUTSIDE
+        elif wanted is None:
+            yield path, "was added"
+        elif wanted and record.is_large(entry):
+            large.append((path, entry.path, wanted))
+        elif wanted and (trouble := _differs(entry.path, wanted)):
+            yield path, trouble
+    # Not beside the small ones: threads that all want the interpreter for a moment, thousands
+    # of times, wait for each other more than they work.  What digests a large file does not.
     with ThreadPoolExecutor(_WORKERS) as pool:
-        # To read and to digest leave other threads alone, if a file is not small.
-        large: list[tuple[str, Future[str | None]]] = []
-        for path, entry in present.items():
-            wanted = expected.get(path)
-            if entry.is_symlink() and _leads_out(entry.path, site_packages):
-                yield path, _OUTSIDE
-            elif wanted is None:
-                yield path, "was added"
-            elif wanted and record.is_large(entry):
-                large.append((path, pool.submit(_differs, entry.path, wanted)))
-            elif wanted and (trouble := _differs(entry.path, wanted)):
-                yield path, trouble
-        for path, digested in large:
-            if trouble := digested.result():
-                yield path, trouble
+        troubles = pool.map(_differs, [one[1] for one in large], [one[2] for one in large])
+        yield from (
+            (one[0], trouble) for one, trouble in zip(large, troubles, strict=True) if trouble
+        )
 
 
 def _leads_out(path: str, site_packages: Path) -> bool:
