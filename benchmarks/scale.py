@@ -65,6 +65,9 @@ _IN_ONE_PROCESS = (
     ("together", "an import of {threads} threads that take turns"),
 )
 
+#: What has byte code made at once, by both.
+_COMPILE = "--compile-bytecode"
+
 _INSTALLED = ("rich==13.5.3", "django==4.2.*", "pandas<3")
 
 
@@ -187,7 +190,11 @@ class Bench:
         return fill(place, count)
 
     def _run(self, store: Store, *words: str) -> str:
-        variables = {**os.environ, "OMNIPKG_META_STORE": str(store.path)}
+        variables = {
+            **os.environ,
+            "OMNIPKG_META_STORE": str(store.path),
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
         done = subprocess.run(
             [sys.executable, *words],
             env=variables,
@@ -277,7 +284,11 @@ class Bench:
         return self._took([sys.executable, "-m", "omnipkg_meta", *words], store)
 
     def _took(self, command: list[str], store: Store) -> Took:
-        variables = {**os.environ, "OMNIPKG_META_STORE": str(store.path)}
+        variables = {
+            **os.environ,
+            "OMNIPKG_META_STORE": str(store.path),
+            "PYTHONDONTWRITEBYTECODE": "",  # what we run has been run before, and is compiled
+        }
         nothing = subprocess.DEVNULL
         start = perf_counter()
         child = subprocess.Popen(
@@ -292,15 +303,16 @@ class Bench:
         return Took(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
 
     def installs(self) -> list[Row]:
-        """Build bubbles, beside bare uv with the same set, in turns, with warm caches."""
+        """Build bubbles, beside uv with the same set and the same work, in turns, caches warm."""
         # Who starts more processes gets more of a machine that others use, too.
         idle = os.getloadavg()[0] < (os.cpu_count() or 1)
         rows = []
         for requirement in self._sizes.installed:
             ways: tuple[tuple[str, Callable[[str], Took]], ...] = (
                 ("uv", self._by_uv),
-                ("compiled", lambda one: self._by_uv(one, "--compile-bytecode")),
                 ("ours", self._by_us),
+                ("uv, compiled", lambda one: self._by_uv(one, _COMPILE)),
+                ("ours, compiled", lambda one: self._by_us(one, _COMPILE)),
             )
             took: dict[str, list[Took]] = {name: [] for name, _ in ways}
             for turn in range(self._sizes.rounds + 1):
@@ -312,12 +324,13 @@ class Bench:
                 {name: statistics.median(one[at] for one in took[name]) for name in took}
                 for at in (0, 1)
             )
-            what = f"install {requirement}, beside uv"
-            limit = 1.25 if idle else None
+            what, limit = f"install {requirement}, beside uv", 1.25 if idle else None
+            more = f"install {_COMPILE} {requirement}, beside uv"
             rows += [
-                Row(f"{what} with byte code", clock["compiled"], clock["ours"], limit),
-                Row(f"{what} with byte code: processor", used["compiled"], used["ours"], 1.25),
-                Row(f"{what} without byte code", clock["uv"], clock["ours"], None),
+                Row(what, clock["uv"], clock["ours"], limit),
+                Row(f"{what}: processor", used["uv"], used["ours"], None),
+                Row(more, clock["uv, compiled"], clock["ours, compiled"], limit),
+                Row(f"{more}: processor", used["uv, compiled"], used["ours, compiled"], 1.25),
             ]
         return rows
 
@@ -329,9 +342,9 @@ class Bench:
         shutil.rmtree(target)
         return took
 
-    def _by_us(self, requirement: str) -> Took:
+    def _by_us(self, requirement: str, *words: str) -> Took:
         store = Store(self._directory / "installed")
-        took = self._command(store, "install", "--builder", "uv", requirement)
+        took = self._command(store, "install", "--builder", "uv", *words, requirement)
         (bubble,) = store.bubbles()
         if problems := store.verify(bubble):
             raise SystemExit(f"{bubble.id}: {problems}")

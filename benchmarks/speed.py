@@ -283,7 +283,9 @@ class Bench:
         for name, (source, requires) in _LIBRARIES.items():
             self._library(name, source, requires)
         for requirement in ("rich==13.4.2", *(one for _, one in first_imports())):
-            self.run(self.main, "-m", "omnipkg_meta", "install", requirement)
+            # With byte code, as the plain environments have it.
+            words = ("install", "--compile-bytecode", requirement)
+            self.run(self.main, "-m", "omnipkg_meta", *words)
         self._pyperf: dict[tuple[str, str], float] = {}
 
     def environment(self, name: str, *requirements: str) -> Path:

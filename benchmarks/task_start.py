@@ -86,7 +86,8 @@ def measure(path: Path, rounds: int) -> dict[str, float]:
         "PYTHONPATH": str(ROOT / "examples" / "recipes"),
     }
     python = str(main / "bin" / "python")
-    _run(python, "-m", "omnipkg_meta", "install", NUMPY, env=variables)
+    words = ("install", "--compile-bytecode", NUMPY)  # as the other has it
+    _run(python, "-m", "omnipkg_meta", *words, env=variables)
     turns, script = path / "turns.py", path / "other.py"
     turns.write_text(_TURNS)
     script.write_text(_OTHER)

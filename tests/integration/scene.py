@@ -128,7 +128,8 @@ class Scene:
             # What is there already is not written when a program runs.
             _run((python_of(environment), "-m", "compileall", "-q", target), self.variables())
         for requirements in bubbles:
-            command = (python_of(self.main), "-m", "omnipkg_meta", "install", *requirements)
+            words = ("install", "--compile-bytecode", *requirements)  # as the environments have it
+            command = (python_of(self.main), "-m", "omnipkg_meta", *words)
             _run(command, self.variables(builds=True))
 
     def make_environment(self, path: Path, *requirements: str) -> None:
