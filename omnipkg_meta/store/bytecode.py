@@ -2,7 +2,7 @@
 
 Owns which files of a bubble are byte code, who compiles or compares them, and what of them
 nobody needs.  Must not know what else is done to a bubble, nor what one process does with
-one file (compiler.py).
+one file (worker.py).
 
 As a rule the import system makes byte code when a module is first imported, as it does
 everywhere.  For stores that are only read it can be made beforehand; that is what takes
@@ -16,16 +16,16 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnipkg_meta.store import compiler, record
+from omnipkg_meta.store import record
+from omnipkg_meta.store.crew import crew
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator
 
 __all__ = [
     "compile_rest",
@@ -39,8 +39,6 @@ __all__ = [
 
 # To start a process takes as long as to compile so many bytes.
 _WORTH_A_PROCESS = 60_000
-# So many bytes are compiled at a time, by whoever is free.
-_AT_A_TIME = 20_000
 
 _CACHED = re.compile(
     r"(?P<parent>(?:.*/)?)__pycache__/"
@@ -101,7 +99,9 @@ def wrong(site_packages: Path, cached: Iterable[str]) -> dict[str, str]:
         return found
     alike: set[str] = set()
     what = "is not what its source compiles to"
-    with _processes("examine", (site_packages,), wanted, output=subprocess.PIPE) as processes:
+    with crew(
+        "examine", (site_packages,), wanted, worth=_WORTH_A_PROCESS, output=subprocess.PIPE
+    ) as processes:
         for process in processes:
             told = process.communicate()[0]
             alike.update(map(os.fsdecode, told.split(b"\0")))
@@ -128,7 +128,7 @@ def compiling(site_packages: Path, final: Path, *, keep_open: int | None = None)
         if path.endswith(".py")
     }
     places = (site_packages, final)
-    with _processes("make", places, sizes, keep_open=keep_open) as processes:
+    with crew("make", places, sizes, worth=_WORTH_A_PROCESS, keep_open=keep_open) as processes:
         yield
         for process in processes:
             process.wait()
@@ -165,89 +165,3 @@ def left_over(site_packages: Path) -> list[Path]:
             if entry.stat(follow_symlinks=False).st_mtime < before:
                 found.append(Path(entry.path))
     return found
-
-
-@contextmanager
-def _processes(
-    task: str,
-    places: tuple[Path, ...],
-    sizes: Mapping[str, int],
-    *,
-    output: int = subprocess.DEVNULL,
-    keep_open: int | None = None,
-) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Start as many processes as are worth it, and tell them what to do; none outlives the block.
-
-    Args:
-        task: what compiler.py is to do with each file.
-        places: the directories that it is told of.
-        sizes: the files, and how large each is.
-        output: where they write to.
-        keep_open: a file descriptor that they inherit, or None.
-    """
-    count = min(_processors(), 1 + sum(sizes.values()) // _WORTH_A_PROCESS) if sizes else 0
-    # Not with this process's warnings, start-up files or settings.
-    command = [sys.executable, "-I", "-S", "-W", "ignore", compiler.__file__, task]
-    command += [os.path.join(place, "") for place in places]  # noqa: PTH118
-    reading, writing = os.pipe()
-    started: list[subprocess.Popen[bytes]] = []
-    try:
-        try:
-            for _ in range(count):
-                process = subprocess.Popen(
-                    command,
-                    stdin=reading,
-                    stdout=output,
-                    stderr=subprocess.DEVNULL,
-                    # After a kill of this process they go on for a while, and write there.
-                    pass_fds=() if keep_open is None else (keep_open,),
-                )
-                started.append(process)
-        finally:
-            os.close(reading)
-            # A thread: a pipe takes so much and no more, until somebody has read it.
-            teller = threading.Thread(target=_tell, args=(writing, sizes, count))
-            teller.start()
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-        teller.join()
-
-
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
-
-
-def _tell(writing: int, sizes: Mapping[str, int], readers: int) -> None:
-    """Write the paths of all files, and to each reader that these were all.
-
-    The last word is one for each: another child that was forked meanwhile keeps the pipe open.
-    """
-    try:
-        with suppress(OSError):  # nobody reads any more
-            for paths in (*_portions(sizes), *[b""] * readers):
-                os.write(writing, paths.ljust(compiler.RECORD, b"\0"))
-    finally:
-        os.close(writing)
-
-
-def _portions(sizes: Mapping[str, int]) -> Iterator[bytes]:
-    """Yield what one process does at a time, the largest files first; each fits a record."""
-    paths, size = b"", 0
-    for path in sorted(sizes, key=sizes.__getitem__, reverse=True):
-        word = os.fsencode(path)
-        full = len(paths) + len(word) >= compiler.RECORD
-        if paths and (size + sizes[path] > _AT_A_TIME or full):
-            yield paths
-            paths, size = b"", 0
-        if len(word) < compiler.RECORD:  # no system has longer ones
-            paths += b"\0" * bool(paths) + word
-            size += sizes[path]
-    if paths:
-        yield paths

@@ -20,7 +20,7 @@ from omnipkg_meta.store import archives, launchers, native_files, record
 from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES
 from omnipkg_meta.store.bytecode import compiling
 from omnipkg_meta.store.staging import sync
-from omnipkg_meta.store.verify import compare
+from omnipkg_meta.store.verify import compare, digesting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,8 +165,10 @@ def _install_once(
     tool.install(task, resolved, pylock, site_packages, fresh=fresh)
     dist_infos = _dist_infos(site_packages, resolved, task.asked)
     present = dict(record.files(site_packages))
-    native = native_files.own(site_packages, present)
-    wrong = compare(site_packages, list(dist_infos.values()), present=present)
+    infos = list(dist_infos.values())
+    with digesting(site_packages, infos, present, keep_open=task.keep_open) as apart:
+        native = native_files.own(site_packages, present)
+        wrong = compare(site_packages, infos, present=present, apart=apart)
     return _Installed(dist_infos, native, {}), wrong
 
 

@@ -7,23 +7,30 @@ not change anything, nor know how bubbles are built.
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from omnipkg_meta.errors import BubbleInvalidError
 from omnipkg_meta.store import record
 from omnipkg_meta.store.bubble import LINK, LOCK, MANIFEST, SCRIPTS, SITE_PACKAGES
 from omnipkg_meta.store.bytecode import is_byte_code, wrong
+from omnipkg_meta.store.crew import crew, processors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["Difference", "compare", "problems", "require_whole"]
+__all__ = ["Apart", "Difference", "compare", "digesting", "problems", "require_whole"]
 
+_SHA256 = re.compile(r"sha256=[\w-]{43}", re.ASCII)
+# To start a process takes as long as to digest so many small files.
+_MANY_FILES = 1500
 _OUTSIDE = "is a link that points outside"
 _WORKERS = min(4, os.cpu_count() or 1)
 
@@ -87,6 +94,70 @@ def problems(bubble: Bubble) -> list[str]:
     return found
 
 
+class Apart:
+    """Files that helper processes digest meanwhile.
+
+    Attributes:
+        paths: the files.
+    """
+
+    def __init__(
+        self,
+        paths: frozenset[str] = frozenset(),
+        processes: Sequence[subprocess.Popen[bytes]] = (),
+    ) -> None:
+        self.paths = paths
+        self._processes = processes
+
+    def unlike(self) -> list[str]:
+        """Wait for the processes, and return the files that are not what RECORD says.
+
+        All of them, if a process did not come to its end: somebody else has to look.
+        """
+        told = [one.communicate()[0] for one in self._processes]
+        if any(one.returncode for one in self._processes):
+            return sorted(self.paths)
+        return sorted({os.fsdecode(path) for all_ in told for path in all_.split(b"\0") if path})
+
+
+@contextmanager
+def digesting(
+    site_packages: Path,
+    dist_infos: list[str],
+    present: Mapping[str, os.DirEntry[str]],
+    *,
+    keep_open: int | None = None,
+) -> Iterator[Apart]:
+    """Have small files digested beside the block, where there are so many that it pays.
+
+    Args:
+        site_packages: the directory.
+        dist_infos: the names of the metadata directories in it.
+        present: the files in it.
+        keep_open: a file descriptor that the processes inherit, or None.
+    """
+    expected, _ = _expected(site_packages, dist_infos)
+    small = {
+        path: f"{path}\0{wanted}"
+        for path, wanted in expected.items()
+        if _SHA256.fullmatch(wanted)
+        and (entry := present.get(path)) is not None
+        and not entry.is_symlink()
+        and not record.is_large(entry)
+    }
+    if len(small) < _MANY_FILES or processors() == 1:
+        yield Apart()
+        return
+    words = dict.fromkeys(small.values(), 1)
+    with crew(
+        *("digest", (site_packages,), words),
+        worth=_MANY_FILES,
+        output=subprocess.PIPE,
+        keep_open=keep_open,
+    ) as processes:
+        yield Apart(frozenset(small), processes)
+
+
 def compare(
     site_packages: Path,
     dist_infos: list[str],
@@ -94,6 +165,7 @@ def compare(
     *,
     present: Mapping[str, os.DirEntry[str]] | None = None,
     later: list[str] | None = None,
+    apart: Apart | None = None,
 ) -> list[Difference]:
     """Compare ``site-packages`` with the RECORD of each distribution in it.
 
@@ -106,6 +178,7 @@ def compare(
         later: gets the paths of the byte code of recorded sources that is not itself as
             recorded: Python makes it when it likes, also in place of what a wheel brought
             along.  Without it such files are differences like all others.
+        apart: what helper processes do of it (:func:`digesting`).
     """
     expected, found = _expected(site_packages, dist_infos)
     expected.update(rewritten or {})
@@ -113,7 +186,7 @@ def compare(
         present = dict(record.files(site_packages))
     missing = sorted(expected.keys() - present.keys())
     found += [Difference(path, "is missing") for path in missing if not is_byte_code(path)]
-    for path, trouble in _troubles(site_packages, expected, present):
+    for path, trouble in _troubles(site_packages, expected, present, apart or Apart()):
         if later is not None and trouble != _OUTSIDE and is_byte_code(path, expected):
             later.append(path)
         else:
@@ -142,7 +215,10 @@ def _expected(
 
 
 def _troubles(
-    site_packages: Path, expected: Mapping[str, str], present: Mapping[str, os.DirEntry[str]]
+    site_packages: Path,
+    expected: Mapping[str, str],
+    present: Mapping[str, os.DirEntry[str]],
+    apart: Apart,
 ) -> Iterator[tuple[str, str]]:
     """Yield the path of each file that is not as expected, and what is the matter with it."""
     large: list[tuple[str, str, str]] = []
@@ -152,6 +228,8 @@ def _troubles(
             yield path, _OUTSIDE
         elif wanted is None:
             yield path, "was added"
+        elif path in apart.paths:
+            pass
         elif wanted and record.is_large(entry):
             large.append((path, entry.path, wanted))
         elif wanted and (trouble := _differs(entry.path, wanted)):
@@ -163,6 +241,9 @@ def _troubles(
         yield from (
             (one[0], trouble) for one, trouble in zip(large, troubles, strict=True) if trouble
         )
+    for path in apart.unlike():
+        if trouble := _differs(present[path].path, expected[path]):
+            yield path, trouble
 
 
 def _leads_out(path: str, site_packages: Path) -> bool:

@@ -248,7 +248,7 @@ def test_processes_that_compile_end_with_the_build_that_fails_meanwhile(
     class Noted(subprocess.Popen):  # type: ignore[type-arg]
         def __init__(self, command: Any, **options: Any) -> None:
             super().__init__(command, **options)
-            if "compiler.py" in str(command):
+            if "worker.py" in str(command):
                 started.append(self)
 
     def full(*_: object) -> None:

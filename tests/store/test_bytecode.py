@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import omnipkg_meta as om
 from omnipkg_meta.errors import BubbleInvalidError
-from omnipkg_meta.store import bytecode, compiler, copies
+from omnipkg_meta.store import bytecode, copies, worker
 from omnipkg_meta.store.doctor import examine
 from omnipkg_meta.store.store import Store
 
@@ -359,7 +359,7 @@ def test_code_is_alike_if_and_only_if_its_constants_are_written_alike(
         return f"{type(value)} {value!r}"
 
     codes = [marshal.loads(marshal.dumps(code(each))) for each in (one, other)]  # noqa: S302
-    essences = [compiler._essence(each, "f") for each in codes]
+    essences = [worker._essence(each, "f") for each in codes]
     assert (essences[0] == essences[1]) is (written(one) == written(other))
 
 
@@ -443,11 +443,11 @@ def test_a_process_that_ends_is_told_of_and_the_others_compare_the_rest(
     bubble: Bubble, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     runs(bubble, "m")
-    program = tmp_path / "compiler.py"
-    shutil.copy(compiler.__file__, program)
-    dies = 'elif "more" in path: os.abort()\n            elif examine('
-    program.write_text(program.read_text().replace("elif examine(", dies))
-    monkeypatch.setattr(compiler, "__file__", str(program))
+    program = tmp_path / "worker.py"
+    shutil.copy(worker.__file__, program)
+    dies = 'if "more" in path: os.abort()\n                if examine('
+    program.write_text(program.read_text().replace("if examine(", dies))
+    monkeypatch.setattr(worker, "__file__", str(program))
     paths = [path.relative_to(bubble.site_packages).as_posix() for path in byte_code(bubble)]
     found = bytecode.wrong(bubble.site_packages, paths)
     assert f"leaf/__pycache__/more.{TAG}.pyc" in found

@@ -1,12 +1,12 @@
-"""What the processes run that compile a bubble's sources, or compare byte code with them.
+"""What the processes of a crew run: they compile sources, compare byte code, digest files.
 
 Owns what is done with one file, and the question which byte code the import system
 takes (``importlib._bootstrap_external``: ``_classify_pyc``, ``_validate_timestamp_pyc``).
 Must not know what a bubble is.  It is run by its path, isolated and without ``site``
-(``python -I -S compiler.py``), so it imports the standard library only, and little of it.
+(``python -I -S worker.py``), so it imports the standard library only, and little of it.
 
-What to do next is read from standard input, by whoever is free (bytecode.py): records of
-one size, paths with zero bytes between and after them, the last one empty.
+What to do next is read from standard input, by whoever is free (crew.py): records of one
+size, words with zero bytes between and after them, the last one empty.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from contextlib import suppress
 from types import CodeType
 
-__all__ = ["RECORD", "examine", "is_loaded", "is_what_its_source_compiles_to", "make"]
+__all__ = ["RECORD", "digest", "examine", "is_loaded", "is_what_its_source_compiles_to", "make"]
 
 #: The size of what is read at a time.  Who reads one gets all of it and no part of the next,
 #: since nothing else is ever written (PIPE_BUF of pipe(7) is as large).
@@ -145,16 +145,33 @@ def _essence(value: object, filename: str) -> object:
     return type(value), repr(value) if isinstance(value, (float, complex)) else value
 
 
+def digest(path: str) -> str | None:
+    """Return the SHA-256 of a file as RECORD writes it; None if it cannot be read."""
+    import base64
+    import hashlib
+
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            data = file.readall()
+    except OSError:
+        return None
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
 def _main() -> None:
     import gc
 
     gc.disable()
     task, here, *there = sys.argv[1:]
-    while paths := os.fsdecode(os.read(0, RECORD).rstrip(b"\0")):
-        for path in paths.split("\0"):
+    while words := os.fsdecode(os.read(0, RECORD).rstrip(b"\0")):
+        given = iter(words.split("\0"))
+        for path in given:
             if task == "make":
                 make(here + path, there[0] + path)
-            elif examine(here + path):
+            elif task == "examine":
+                if examine(here + path):
+                    os.write(1, os.fsencode(path) + b"\0")
+            elif digest(here + path) != next(given):
                 os.write(1, os.fsencode(path) + b"\0")
 
 

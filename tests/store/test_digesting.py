@@ -1,0 +1,91 @@
+"""Many files, digested by helper processes: the same answers as without them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from omnipkg_meta.store import record, verify, worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from omnipkg_meta.store.bubble import Bubble
+    from tests.conftest import MakeBubble
+
+INFO = "leaf-1.0.dist-info"
+
+
+@pytest.fixture
+def bubble(make_bubble: MakeBubble, monkeypatch: pytest.MonkeyPatch) -> Bubble:
+    monkeypatch.setattr(verify, "_MANY_FILES", 10)
+    monkeypatch.setattr(verify, "processors", lambda: 2)
+    files: dict[str, str | bytes] = {
+        f"leaf/{'m' * (n % 50)}{n}.py": f"x = {n}\n" for n in range(99)
+    }
+    files["leaf/ümläut x.txt"] = "x"
+    files["leaf/large.bin"] = b"x" * 600_000
+    return make_bubble({"leaf==1.0": files})
+
+
+def both(bubble: Bubble) -> tuple[list[verify.Difference], list[verify.Difference], int]:
+    """Return what is found alone and with helpers, and how many files these had."""
+    present = dict(record.files(bubble.site_packages))
+    alone = verify.compare(bubble.site_packages, [INFO], present=present)
+    with verify.digesting(bubble.site_packages, [INFO], present) as apart:
+        found = verify.compare(bubble.site_packages, [INFO], present=present, apart=apart)
+    return sorted(alone), sorted(found), len(apart.paths)
+
+
+def test_helpers_find_what_is_found_without_them(bubble: Bubble, tmp_path: Path) -> None:
+    assert both(bubble)[:2] == ([], [])
+    root = bubble.site_packages / "leaf"
+    changes = {"m1.py": "x = 2\n", "large.bin": "y", "ümläut x.txt": "y", "added.py": ""}
+    for name, text in changes.items():
+        (root / name).unlink(missing_ok=True)
+        (root / name).write_text(text)
+    (root / "mm2.py").unlink()
+    (root / "mmm3.py").unlink()
+    (root / "mmm3.py").symlink_to(tmp_path / "outside")
+    alone, found, count = both(bubble)
+    assert found == alone
+    assert {one.path.removeprefix("leaf/") for one in found} == {*changes, "mm2.py", "mmm3.py"}
+    assert count > 90
+
+
+def test_where_a_helper_ends_early_its_work_is_done_without_it(
+    bubble: Bubble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bubble.site_packages / "leaf" / "m1.py").unlink()
+    (bubble.site_packages / "leaf" / "m1.py").write_text("x = 2\n")
+    program = tmp_path / "worker.py"
+    program.write_text("import os\nos.read(0, 4096)\nos._exit(3)\n")
+    monkeypatch.setattr(worker, "__file__", str(program))
+    alone, found, count = both(bubble)
+    assert found == alone == [verify.Difference("leaf/m1.py", "was changed")]
+    assert count > 90
+
+
+def test_a_digest_that_is_none_is_not_handed_on(bubble: Bubble) -> None:
+    path = bubble.site_packages / INFO / "RECORD"
+    lines = path.read_text("utf-8")
+    path.unlink()  # it may be a link into a cache
+    digest = record.digest(bubble.site_packages / "leaf" / "m1.py")
+    assert digest in lines
+    path.write_text(lines.replace(digest, f"{digest}\0leaf/x"), "utf-8")
+    alone, found, _ = both(bubble)
+    assert found == alone
+    assert [one.path for one in found] == ["leaf/m1.py"]
+
+
+def test_few_files_are_not_worth_a_process(
+    make_bubble: MakeBubble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bubble = make_bubble({"leaf==1.0": None})
+    present = dict(record.files(bubble.site_packages))
+    monkeypatch.setattr(os, "pipe", None)
+    with verify.digesting(bubble.site_packages, [INFO], present) as apart:
+        assert apart.paths == frozenset()
+        assert apart.unlike() == []
