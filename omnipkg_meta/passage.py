@@ -26,7 +26,8 @@ from omnipkg_meta.errors import BindError, BubbleInvalidError, BubbleNotFoundErr
 from omnipkg_meta.sources import main
 from omnipkg_meta.store.bubble import Bubble
 from omnipkg_meta.store.lock import export
-from omnipkg_meta.store.store import Store, command_line
+from omnipkg_meta.store.store import Store
+from omnipkg_meta.store.to_copy import command_line
 
 if TYPE_CHECKING:
     from omnipkg_meta.scope import Scope

@@ -27,6 +27,7 @@ from omnipkg_meta.store import builders, lease, search
 from omnipkg_meta.store.index import IndexOptions
 from omnipkg_meta.store.staging import alone, staging, sweep, sync
 from omnipkg_meta.store.store import Store, discard
+from omnipkg_meta.store.tasks import Task
 from omnipkg_meta.store.writing import unwritable
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.requirements import Asked
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.lock import Lock
+    from omnipkg_meta.store.tasks import Resolution
 
 __all__ = ["install"]
 
@@ -103,9 +105,7 @@ def install(
             return _compiled(store, present) if compile_bytecode else present
     sweep(store.tag_path)
     with staging(store.tag_path) as stage:
-        task = builders.Task(
-            wanted, options, allow_build, stage.path / "work", keep_open=stage.keep_open
-        )
+        task = Task(wanted, options, allow_build, stage.path / "work", keep_open=stage.keep_open)
         build = _Build(store, stage.path, task, compile_bytecode, say)
         try:
             task.directory.mkdir()
@@ -145,7 +145,7 @@ class _Build:
 
     store: Store
     stage: Path
-    task: builders.Task
+    task: Task
     compile_bytecode: bool
     say: Callable[[str], None]
 
@@ -170,7 +170,7 @@ class _Build:
     def ahead(
         self,
         tool: builders.Builder,
-        resolution: builders.Resolution,
+        resolution: Resolution,
         held: ExitStack,
         *,
         reinstall: bool,
@@ -211,7 +211,7 @@ class _Build:
             return None
         return guess
 
-    def _guess(self, tool: builders.Builder, resolution: builders.Resolution) -> Lock | None:
+    def _guess(self, tool: builders.Builder, resolution: Resolution) -> Lock | None:
         with tool.guessing(self.task) as guessing:
             # What is needed in any case is loaded meanwhile.
             importlib.import_module("omnipkg_meta.store.filling")

@@ -24,7 +24,7 @@ from omnipkg_meta.errors import BubbleFormatError, BubbleInvalidError, BubbleTag
 from omnipkg_meta.store import builders, disk, lease, native_files, trust
 from omnipkg_meta.store.bytecode import has_any
 from omnipkg_meta.store.gc import collect_litter
-from omnipkg_meta.store.store import command_line
+from omnipkg_meta.store.to_copy import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

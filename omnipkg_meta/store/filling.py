@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.requirements import Asked
     from omnipkg_meta.store import builders
     from omnipkg_meta.store.lock import Lock
+    from omnipkg_meta.store.tasks import Task
     from omnipkg_meta.store.verify import Difference
 
 __all__ = ["fill"]
@@ -52,7 +53,7 @@ def fill(
     built: Path,
     final: Path,
     tool: builders.Builder,
-    task: builders.Task,
+    task: Task,
     resolved: Lock,
     *,
     compile_bytecode: bool,
@@ -129,7 +130,7 @@ def fill(
 
 
 def _install(
-    task: builders.Task, tool: builders.Builder, resolved: Lock, pylock: Path, site_packages: Path
+    task: Task, tool: builders.Builder, resolved: Lock, pylock: Path, site_packages: Path
 ) -> _Installed:
     """Install, give native files an inode of their own, and compare all with RECORD."""
     installed, wrong = _install_once(task, tool, resolved, pylock, site_packages, fresh=False)
@@ -153,7 +154,7 @@ def _install(
 
 
 def _install_once(
-    task: builders.Task,
+    task: Task,
     tool: builders.Builder,
     resolved: Lock,
     pylock: Path,

@@ -19,6 +19,7 @@ from omnipkg_meta.errors import BubbleInvalidError, BubbleNotFoundError, StoreEr
 from omnipkg_meta.requirements import Asked
 from omnipkg_meta.store import lease, search, trust
 from omnipkg_meta.store.bubble import COPIES, MANIFEST, Bubble
+from omnipkg_meta.store.to_copy import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.store.gc import Collected
 
-__all__ = ["Store", "command_line"]
+__all__ = ["Store"]
 
 #: The first part of the hidden name that a bubble gets while it is deleted.
 TRASH = ".trash-"
@@ -464,26 +465,11 @@ def _is_id(text: str) -> bool:
         return False
 
 
-def command_line(command: str, arguments: Iterable[str], store: Store) -> str:
-    """Return the shell command that does *command* in *store*, for people to copy."""
-    words = [f"omnipkg-meta {command}", *map(_quote, arguments)]
-    if store.path != config.store_path():
-        words.append(f"--store {_quote(str(store.path))}")
-    return " ".join(words)
-
-
 def discard(path: Path) -> None:
     """Delete a hidden directory; what cannot be deleted now stays hidden and is swept later."""
     import shutil
 
     shutil.rmtree(path, ignore_errors=True)
-
-
-def _quote(text: str) -> str:
-    # shlex.quote leaves "==" and "[" alone or not by its own taste; people copy quotes more safely.
-    if re.fullmatch(r"[\w./+-]+", text, re.ASCII):
-        return text
-    return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 def _no_such_bubble(bubble_id: str, store: Store) -> BubbleNotFoundError:

@@ -13,6 +13,7 @@ from omnipkg_meta.errors import BuildError
 from omnipkg_meta.store import build, builders
 from omnipkg_meta.store.index import IndexOptions
 from omnipkg_meta.store.staging import alone
+from omnipkg_meta.store.tasks import Task
 from tests.wheels import names
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def test_where_the_cache_knows_the_answer_and_has_no_archive_it_is_fetched_as_ev
 
     wheelhouse.make("leaf", "1.0")
     read = IndexOptions.read(options(index))
-    task = builders.Task(requirements.parse(["leaf"]), read, allow_build=False, directory=tmp_path)
+    task = Task(requirements.parse(["leaf"]), read, allow_build=False, directory=tmp_path)
     with builders.resolving("uv", task) as (_, resolution):
         lock = resolution.result()
         assert resolution.result() == lock
