@@ -1,6 +1,7 @@
 """What a builder has to do, and the tools that run for it.
 
-Owns how a tool is started, in which environment, waited for and ended.  Must not know which tools there are.
+Owns how a tool is started, in which environment, waited for and ended.  Must not know
+which tools there are.
 """
 
 from __future__ import annotations
