@@ -128,74 +128,32 @@ def cpython_suite(session: nox.Session) -> None:
     )
 
 
-@nox.session
-def crashes(session: nox.Session) -> None:
-    """Kill 500 builds and removals at random moments, and look at what is left."""
-    session.install("-e", ".[test]")
-    session.run("python", "-m", "benchmarks.crashes", *session.posargs)
+def _benchmark(name: str, what: str, *needs: str, python: str | None = None) -> None:
+    """Make the session of one module of ``benchmarks``: ``nox -s NAME -- ARGUMENTS``."""
+
+    def run(session: nox.Session) -> None:
+        session.install(*needs)
+        session.run("python", "-m", f"benchmarks.{name}", *session.posargs)
+
+    run.__doc__ = what
+    nox.session(name=name, python=python)(run)
 
 
-@nox.session
-def faults(session: nox.Session) -> None:
-    """Build and remove on a full disk, and while calls fail, and look at what is left."""
-    session.install("-e", ".[test]")
-    session.run("python", "-m", "benchmarks.faults", *session.posargs)
-
-
-@nox.session
-def traffic(session: nox.Session) -> None:
-    """Let processes install, use, verify, remove and collect at random, in one store."""
-    session.install("-e", ".[test]")
-    session.run("python", "-m", "benchmarks.traffic", *session.posargs)
-
-
-@nox.session(python="3.11")
-def fuzz(session: nox.Session) -> None:
-    """Read whatever atheris comes upon: ``nox -s fuzz -- --seconds 600 lock``."""
-    session.install("-e", ".[fuzz]")
-    session.run("python", "-m", "benchmarks.fuzz", *session.posargs)
-
-
-@nox.session
-def scale(session: nox.Session) -> None:
-    """Measure what grows with the number of bubbles, realms, scopes and threads."""
-    session.install("-e", ".[test]")
-    session.run("python", "-m", "benchmarks.scale", *session.posargs)
-
-
-@nox.session
-def speed(session: nox.Session) -> None:
-    """Measure what the hooks cost, as ratios within one run."""
-    session.install("-e", ".[all]", "pyperf")
-    session.run("python", "-m", "benchmarks.speed", *session.posargs)
-
-
-@nox.session
-def instructions(session: nox.Session) -> None:
-    """Count the instructions of the hot paths, and compare with what they took before."""
-    session.install("-e", ".[all]", "pyperf")
-    session.run("python", "-m", "benchmarks.instructions", *session.posargs)
-
-
-@nox.session
-def task_start(session: nox.Session) -> None:
-    """Time a task in another version: a bound function, and a subprocess."""
-    session.install("uv")
-    session.run("python", "-m", "benchmarks.task_start", *session.posargs)
-
-
-@nox.session
-def distributed(session: nox.Session) -> None:
-    """Measure tasks of several versions on clusters of Dask and of Ray."""
-    session.install("uv")
-    session.run("python", "-m", "benchmarks.distributed", *session.posargs)
-
-
-@nox.session
-def matrix(session: nox.Session) -> None:
-    """Time the tests of one library on several versions: in one process, and by nox."""
-    session.install("uv", "nox")
-    session.run("python", "-m", "benchmarks.matrix", *session.posargs)
+TEST, HOOKS = ("-e", ".[test]"), ("-e", ".[all]", "pyperf")
+for session_of_benchmark in (
+    ("crashes", "Kill 500 builds and removals at random moments, and look at what is left.", *TEST),
+    ("faults", "Build and remove on a full disk, and while calls fail; look at the rest.", *TEST),
+    ("traffic", "Let processes install, use, verify, remove and collect in one store.", *TEST),
+    ("scale", "Measure what grows with bubbles, realms, scopes and threads.", *TEST),
+    ("speed", "Measure what the hooks cost, as ratios within one run.", *HOOKS),
+    ("instructions", "Count the hot paths' instructions; compare with those before.", *HOOKS),
+    ("task_start", "Time a task in another version: a bound function, and a subprocess.", "uv"),
+    ("distributed", "Measure tasks of several versions on clusters of Dask and of Ray.", "uv"),
+    ("matrix", "Time tests on several versions: in one process, and by nox.", "uv", "nox"),
+):
+    _benchmark(*session_of_benchmark)
+# Its arguments name what is read: ``nox -s fuzz -- --seconds 600 lock``.
+_benchmark("fuzz", "Read whatever atheris comes upon.", "-e", ".[fuzz]", python="3.11")
 
 
 @nox.session
