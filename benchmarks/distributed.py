@@ -45,7 +45,7 @@ class Sizes(NamedTuple):
     rounds: int
 
 
-_WHOLE, _QUICK = Sizes(1000, 10, 5), Sizes(60, 1, 1)
+_WHOLE, _QUICK = Sizes(200, 50, 5), Sizes(60, 1, 1)
 
 
 class Bench:
@@ -100,7 +100,7 @@ class Bench:
 
 
 class Throughput(NamedTuple):
-    """One line of the first table, in seconds a turn; the ratio is the median of the turns'."""
+    """One line of the first table, in seconds of all turns; the ratio is the median of them."""
 
     what: str
     without: float
@@ -112,7 +112,7 @@ class Throughput(NamedTuple):
         """Return what the turns have come to."""
         pair = took[f"{how}, without"], took[f"{how}, with"]
         ratios = [plain / ours for plain, ours in zip(*pair, strict=True)]
-        without, versions = map(statistics.median, pair)
+        without, versions = map(sum, pair)
         return cls(how, without, versions, statistics.median(ratios))
 
 
@@ -130,8 +130,9 @@ def measure(path: Path, sizes: Sizes) -> tuple[list[Throughput], dict[str, float
     return rows, {key: statistics.median(seconds) for key, seconds in found.items()}
 
 
-def as_markdown(rows: list[Throughput], firsts: dict[str, float], tasks: int) -> str:
+def as_markdown(rows: list[Throughput], firsts: dict[str, float], sizes: Sizes) -> str:
     """Return the figures as two tables."""
+    tasks = sizes.tasks * sizes.turns
     lines = [
         f"| {tasks} tasks | without versions | three versions in turn | throughput | at least |",
         "|---|---|---|---|---|",
@@ -159,8 +160,8 @@ def main() -> int:
     sizes = _QUICK if arguments.quick else _WHOLE
     with tempfile.TemporaryDirectory(prefix="distributed-") as path:
         rows, firsts = measure(Path(path), sizes)
-    tables = as_markdown(rows, firsts, sizes.tasks)
-    how = f"medians of {sizes.turns} turns, and of {sizes.rounds} clusters"
+    tables = as_markdown(rows, firsts, sizes)
+    how = f"medians of {sizes.turns} turns of {sizes.tasks} tasks, and of {sizes.rounds} clusters"
     print(f"{measured_on(how)}\n\n{tables}")
     if arguments.markdown is not None:
         write_figures(arguments.markdown, tables, how)
