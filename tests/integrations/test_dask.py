@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 
+from dask.base import tokenize
+
 from omnipkg_meta.integrations.dask import Bubbles
 
 SOURCE = """
@@ -290,6 +292,21 @@ def test_each_way_to_name_a_bubble_sends_the_same_lock(name: str, tmp_path: Path
     names = {Bubbles(one).name for one in (f"{name}==1.0", [f"{name}==1.0"], bubble, lock, project)}
     assert len(names) == 1
     assert Bubbles(f"{name}==2.0").name not in names
+
+
+def test_tasks_of_two_versions_have_different_keys_and_those_of_one_the_same(name: str) -> None:
+    """Or Dask would give what the other version returned."""
+
+    def key(bound: Any) -> str:
+        return str(tokenize(bound))
+
+    def made(requirement: str) -> tuple[Any, Any]:
+        return om.bind(om.home, requirement), om.use(requirement)(om.home)
+
+    versions = zip(*(made(f"{name}=={at}") for at in ("1.0", "1.0", "2.0")), strict=True)
+    for one, again, two in versions:
+        assert key(one) == key(again)
+        assert len({key(one), key(two), key(om.home)}) == 3
 
 
 def test_the_library_does_not_bring_dask_in(world: World) -> None:
