@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib._bootstrap
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import asking, declared, namespaces, resolution, surprise, trace
+from omnipkg_meta import asking, declared, namespaces, own_scopes, resolution, surprise, trace
 from omnipkg_meta.activation import CURRENT, OVERLAYS, PINS, pins_of
 from omnipkg_meta.asking import IMPORT_NAME, Asker, has_identity, imports, who
 from omnipkg_meta.belonging import everybodys
@@ -61,12 +61,15 @@ def question(name: str, asker: Asker, *, importable: bool = True) -> dict[str, A
             return False
         return declared.declares(asker.file, asked, importable=importable)
 
+    activation = None if asker.late else CURRENT.get()
+    of_main = asker.home is None and not settled
     return {
         "home": asker.home,
         "declares": declares,
+        "own": own_scopes.realms_of(asker.file, activation) if of_main else (),
         # Not its own name: what a package pins may well depend on the package itself.
         "pins": _pins(asker) if PINS and not own else (),
-        "activation": None if asker.late else CURRENT.get(),
+        "activation": activation,
         "overlays": () if settled else OVERLAYS[0],
         "hermetic": (
             asker.home is not None
@@ -185,7 +188,9 @@ def settle(name: str, asker: Asker, answer: Decision, frame: FrameType) -> None:
     if asker.home is not None and asker.home not in PINS:
         if answer.realm is asker.home:
             SETTLED[asker.file] = (namespace, answer.realm.modules)
-    elif answer.rule in (Rule.PIN, Rule.HOME):
+    elif answer.rule is Rule.PIN or (
+        answer.rule is Rule.HOME and not own_scopes.asks_for_some(asker.file)
+    ):
         known, table = SETTLED.get(asker.file, (None, None))
         if known is not namespace or not isinstance(table, Answered):
             table = Answered()

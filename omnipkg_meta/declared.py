@@ -63,7 +63,7 @@ def forget() -> None:
         _archive,
         _metadata_directories,
         _editable_roots,
-        _owner_of_file,
+        owner_of,
         _read,
         _requires,
         owners_in_main,
@@ -73,7 +73,7 @@ def forget() -> None:
 
 def distribution_of(file: str) -> Distribution | None:
     """Return the distribution of main that installed a file; None for the user's own code."""
-    directory = _owner_of_file(file)
+    directory = owner_of(file)
     if directory is None:
         return None
     return Distribution(_name_of(directory), _requires(directory))
@@ -169,7 +169,8 @@ def _editable_roots(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def _owner_of_file(file: str) -> str | None:
+def owner_of(file: str) -> str | None:
+    """Return the metadata directory of the distribution of main that installed a file, or None."""
     site = _site_directory(file)
     if site is not None and (directories := _metadata_directories(site)):
         relative = file[len(site.rstrip(os.sep)) + 1 :].replace(os.sep, "/")

@@ -8,7 +8,8 @@ other place decides.
 The rules:
 
 1. **Pin.** Code of a package that was pinned resolves the pinned names there.
-2. **Home.** Code answers to the environment it was installed in.
+2. **Home.** Code answers to the environment it was installed in; but code of main in a
+   scope that its own distribution asked for, to that one.
 3. **Scope.** Otherwise the innermost scope of the context that provides the name.
 4. **Main.**
 
@@ -58,6 +59,7 @@ def decide(
     activation: Activation | None,
     overlays: Sequence[Realm],
     hermetic: bool = False,
+    own: Sequence[Realm] = (),
     provider: Callable[[Realm, str], Realm | None] = Realm.provider,
 ) -> Decision:
     """Say which realm answers for a name: the first candidate that provides it.
@@ -72,6 +74,7 @@ def decide(
             bubble it counts for what was adopted on top of that bubble only.
         overlays: the realms laid over main for the whole process.
         hermetic: whether the home is all that the asking code sees of such names.
+        own: the realms of active scopes that the asking code's distribution asked for.
         provider: how a realm is asked; ``Realm.provider`` for import names,
             ``Realm.distribution_provider`` for distributions.
     """
@@ -83,6 +86,7 @@ def decide(
         activation=activation,
         overlays=overlays,
         hermetic=hermetic,
+        own=own,
     ):
         last = realm is MAIN or rule is Rule.HERMETIC
         if found := realm if last else provider(realm, name):
@@ -99,6 +103,7 @@ def candidates(
     activation: Activation | None,
     overlays: Sequence[Realm],
     hermetic: bool = False,
+    own: Sequence[Realm] = (),
 ) -> Iterator[tuple[Realm, Rule]]:
     """Yield the realms that are asked for a name, in order, each with its rule.
 
@@ -118,6 +123,7 @@ def candidates(
             return
         rule = Rule.HOME
     elif declares(name):
+        yield from ((realm, Rule.SCOPE) for realm in own)
         rule = Rule.HOME
     else:
         while activation is not None:

@@ -16,16 +16,17 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import WeakSet
 
-from omnipkg_meta import activation, hooks, notes
+from omnipkg_meta import activation, answering, hooks, notes, own_scopes
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.errors import RequirementError
+from omnipkg_meta.kinds import Kind, kind_of
 from omnipkg_meta.realm import Realm, normalize
 from omnipkg_meta.sources import Main, Source, check, claim, main, realms_for, terms_for
 from omnipkg_meta.terms import Terms, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-    from types import ModuleType, TracebackType
+    from types import FrameType, ModuleType, TracebackType
 
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
@@ -60,6 +61,8 @@ class Scope:
         self._store = store
         self._realms: tuple[Realm, ...] = ()
         self._outermost: Activation | None = None
+        #: The files whose code asked for it.
+        self.askers: set[str] = set()
         # Re-entrant: a signal handler may enter the scope that its thread is preparing.
         self._lock = threading.RLock()
 
@@ -383,14 +386,30 @@ def use(
         terms = read(share, adopt, hermetic=hermetic) if share or adopt or hermetic else _NO_TERMS
     key = (sources, install, terms, store, verify, os.environ.get("OMNIPKG_META_STORE"))
     try:
-        return _scopes[key]
+        found = _scopes[key]
     except KeyError:
-        pass
-    check(sources, terms)
-    if verify not in (None, "quick", "full"):
-        raise ValueError(f"verify must be 'quick' or 'full', not {verify!r}")
-    made = Scope(sources, install=install, terms=terms, store=store, verify=verify)
-    return _scopes.setdefault(key, made)
+        check(sources, terms)
+        if verify not in (None, "quick", "full"):
+            raise ValueError(f"verify must be 'quick' or 'full', not {verify!r}") from None
+        made = Scope(sources, install=install, terms=terms, store=store, verify=verify)
+        found = _scopes.setdefault(key, made)
+    frame = sys._getframe(1)
+    if frame.f_code.co_filename not in found.askers:
+        _note_asker(found, frame)
+    return found
+
+
+def _note_asker(scope: Scope, frame: FrameType | None) -> None:
+    while frame is not None and kind_of(frame.f_code.co_filename) in _NOBODYS:
+        frame = frame.f_back
+    if frame is not None:
+        scope.askers.add(frame.f_code.co_filename)
+        if own_scopes.note(frame.f_code.co_filename):
+            answering.forget()
+
+
+#: Code that asks for others: this library's own, and the standard library's.
+_NOBODYS = (Kind.OURS, Kind.TRANSPARENT)
 
 
 def load(

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -327,6 +328,58 @@ def test_an_installed_distribution_finds_what_it_declares_in_main(world: World, 
         assert module.undeclared() == "1.0"
         assert seen(pair.dep) == "1.0"
     assert module.undeclared() == "0.5"
+
+
+def test_an_installed_distribution_gets_the_scope_that_it_asked_for_itself(
+    world: World, pair: Pair
+) -> None:
+    name = world.name()
+    text = f"""
+        import importlib.metadata
+        import omnipkg_meta as om
+
+        def dep():
+            import {pair.dep}
+            return {pair.dep}.__version__, importlib.metadata.version({pair.dep!r})
+
+        def own():
+            import {name}.part
+            return {name}.part.helper()
+
+        def inside(*sources):
+            with om.use(*sources):
+                return dep(), own()
+
+        def bound(*sources):
+            return om.bind(dep, *sources)()
+
+        def loaded(*sources):
+            return om.load(*sources, name={pair.dep!r}).__version__
+
+        def call(function, *sources):
+            with om.use(*sources):
+                return function()
+        """
+    helper = f"def helper():\n    import {pair.dep}\n    return {pair.dep}.__version__\n"
+    files = {f"{name}/__init__.py": text, f"{name}/part.py": helper}
+    world.install(world.wheel(name, "0.5", files, requires=[f"{pair.dep.upper()} >= 0"]))
+    module = importlib.import_module(name)
+    mains, bubbles = (("0.5", "0.5"), "0.5"), (("1.0", "1.0"), "1.0")
+    for _ in range(3):  # what was remembered of one is not taken for the other
+        assert (module.dep(), module.own()) == mains
+        assert module.inside(pair.bubble) == bubbles
+        assert module.bound(pair.bubble) == bubbles[0]
+        assert module.loaded(pair.bubble) == "1.0"
+        # A scope of somebody else, around it or inside of it, is not what it asked for.
+        with om.use(f"{pair.dep}==2.0"):
+            assert (module.dep(), module.own()) == mains
+            assert module.inside(pair.bubble) == bubbles
+            assert module.inside(om.main) == mains
+        inner = om.use(f"{pair.dep}==2.0")(module.dep)
+        assert module.call(inner, pair.bubble) == bubbles[0]
+    with ThreadPoolExecutor(4) as pool:
+        calls = [module.dep, lambda: module.inside(pair.bubble)[0]] * 50
+        assert list(pool.map(lambda one: one(), calls)) == [mains[0], bubbles[0]] * 50
 
 
 @pytest.mark.parametrize("declared", ["extra", "marker"])
