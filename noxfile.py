@@ -28,7 +28,7 @@ SDIST_FILES = {
     *(".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md"),
     *("mkdocs.yml", "noxfile.py", "pyproject.toml"),
 }
-SDIST_FOLDERS = (".ci", "benchmarks", "docs", "examples", PACKAGE, "tests")
+SDIST_FOLDERS = (".ci", "accelerator", "benchmarks", "docs", "examples", PACKAGE, "tests")
 DIST_INFO_FILES = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
 
 
@@ -37,6 +37,14 @@ def tests(session: nox.Session) -> None:
     """Run the tests: ``nox -s tests-3.12 -- -m world``."""
     session.install("-e", ".[test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests_accelerated(session: nox.Session) -> None:
+    """Build the accelerator, and run the tests with it: ``nox -s tests_accelerated-3.12``."""
+    session.install("-e", ".[test]")
+    session.install("--no-deps", "./accelerator")  # it is built; its one dependency is this
+    session.run("pytest", *session.posargs, env={"OMNIPKG_META_ACCELERATOR": "1"})
 
 
 @nox.session(venv_backend="uv")

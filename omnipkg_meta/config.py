@@ -18,6 +18,7 @@ from omnipkg_meta.errors import ConfigError
 __all__ = [
     "BUILDERS",
     "CHECKS",
+    "accelerator",
     "builder",
     "compile_bytecode",
     "default_store_path",
@@ -33,6 +34,7 @@ BUILDER = "OMNIPKG_META_BUILDER"
 INSTALL = "OMNIPKG_META_INSTALL"
 COMPILE = "OMNIPKG_META_COMPILE_BYTECODE"
 VERIFY = "OMNIPKG_META_VERIFY"
+ACCELERATOR = "OMNIPKG_META_ACCELERATOR"
 
 BUILDERS = ("auto", "uv", "pip")
 #: How a bubble is checked before a process uses it for the first time: that its parts are
@@ -126,6 +128,23 @@ def _said(setting: str) -> bool:
     if value.strip().lower() in _NO:
         return False
     raise _bad(setting, value, "neither yes nor no", f"set {setting}=1 or {setting}=0")
+
+
+def accelerator() -> bool | None:
+    """Return whether the compiled accelerator is to be used (``OMNIPKG_META_ACCELERATOR``).
+
+    None, where nothing is set: if it is installed and fits.  True: it has to be.
+
+    Raises:
+        ConfigError: the variable is neither a yes nor a no.
+    """
+    value = os.environ.get(ACCELERATOR, "").strip().lower()
+    if not value:
+        return None
+    if value in _YES or value in _NO:
+        return value in _YES
+    tip = f"set {ACCELERATOR}=0, or {ACCELERATOR}=1 where it is a must"
+    raise _bad(ACCELERATOR, os.environ[ACCELERATOR], "neither yes nor no", tip)
 
 
 def verify() -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from omnipkg_meta import (
     absent,
+    acceleration,
     bare_names,
     environ,
     finder,
@@ -48,6 +49,7 @@ _PARTS = (
     environ,
     bare_names,
     started,
+    acceleration,
 )
 
 #: Called when the hooks have come out, by whoever remembers that they are in.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
+from omnipkg_meta.config import ACCELERATOR
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -107,8 +108,10 @@ def _own_home(
         monkeypatch.setenv("UV_NO_CONFIG", "1")
     home = tmp_path / "home"
     home.mkdir()
+    # All of the settings but the one that says whether the accelerator is under test, too.
     for variable in [name for name in os.environ if name.startswith("OMNIPKG_META_")]:
-        monkeypatch.delenv(variable)
+        if variable != ACCELERATOR:
+            monkeypatch.delenv(variable)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.setenv("LOCALAPPDATA", str(home))

@@ -103,6 +103,7 @@ def _gc(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    from omnipkg_meta import acceleration
     from omnipkg_meta.store.doctor import examine
     from omnipkg_meta.store.store import Store
 
@@ -119,12 +120,14 @@ def _doctor(arguments: argparse.Namespace) -> int:
                 one.mend()
             mended.append(one.what)
             output.note(f"mended: {one.what}")
+    accelerator, why = acceleration.state()
     if arguments.json:
         output.json(
             {
                 "store": str(store.path),
                 "tag": store.tag,
                 "mended": mended,
+                "accelerator": {"used": accelerator is not None, "why": why},
                 "findings": [
                     {
                         "what": one.what,
@@ -143,6 +146,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
             output.data(f"{'wrong' if one.wrong else 'note'}: {one.what}")
             output.data(f"  cause: {one.cause}")
             output.data(f"  tip: {one.tip}")
+    output.note(f"imports are looked up {'in C' if accelerator else 'in Python'}: {why}")
     wrong = sum(one.wrong for one in findings)
     if not wrong:
         output.note("nothing is wrong")
