@@ -12,6 +12,7 @@ This file owns the rule.  It must not know who asks, nor what the table is.
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ModuleSpec
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -51,6 +52,10 @@ class Entry(NamedTuple):
         except AttributeError:
             namespace = {}
         spec = namespace.get("__spec__")
+        if type(spec) is ModuleSpec and spec.has_location and spec.loader is not None:
+            file = spec.origin  # as nearly all of them are: found, and of a file
+            if type(file) is str:
+                return cls(file, found=True)
         loader = getattr(spec, "loader", None)
         # A spec without both was written by hand: nothing could have loaded it.
         found = loader is not None or getattr(spec, "submodule_search_locations", None) is not None

@@ -178,7 +178,8 @@ def _realm_of(place: str) -> Realm:
 
 
 def _within(file: str, realm: Realm) -> bool:
-    return os.path.join(file, "").startswith(realm.prefix)
+    # A directory of the realm itself comes without the separator at its end.
+    return file.startswith(realm.prefix) or os.path.join(file, "") in realm.prefix
 
 
 def _spec_adopted(

@@ -27,6 +27,8 @@ __all__ = ["calls_import"]
 _NAME = "__import__"
 _HAS_POSITIONS = sys.version_info >= (3, 11)
 
+_LOAD_GLOBAL = dis.opmap["LOAD_GLOBAL"]
+
 #: Identity of a code object to the object, which is kept alive, and the offsets of the
 #: instructions that call.
 _known: dict[int, tuple[CodeType, frozenset[int]]] = {}
@@ -49,6 +51,9 @@ def calls_import(frame: FrameType) -> bool:
 
 def _offsets(code: CodeType) -> frozenset[int]:
     """Return the offsets of the instructions that call ``__import__`` by its bare name."""
+    # A module's own code is long, and has none: there a name may be a local variable, too.
+    if _LOAD_GLOBAL not in code.co_code[::2]:
+        return frozenset()
     starts: dict[tuple[int, int], set[tuple[int, int]]] = {}
     names: dict[tuple[int, int], tuple[int, int]] = {}
     found = []

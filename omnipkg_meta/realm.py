@@ -229,6 +229,9 @@ _realms: dict[Any, Realm] = {}
 # directories of their files, with a separator at the end, and by the top-level names that each
 # provides.
 _of_directory: dict[str, Realm] = {}
+# Any directory to the realm that it lies in, as it was found; up to so many.
+_of_place: dict[str, Realm] = {}
+_MOST_PLACES = 4096
 _of_name: dict[str, tuple[Realm, ...]] = {}
 # Re-entrant: a signal handler may enter a scope while its thread is in here.
 _lock = threading.RLock()
@@ -318,7 +321,14 @@ def realm_of_file(file: str) -> Realm:
 
     The innermost one, where the directory of one lies in that of another.
     """
-    return enclosing(_of_directory, file) or MAIN
+    places = _of_place
+    directory = file[: file.rfind(os.sep) + 1]
+    found = places.get(directory)
+    if found is None:
+        found = enclosing(_of_directory, directory) or MAIN
+        if len(places) < _MOST_PLACES:
+            places[directory] = found
+    return found
 
 
 def providers(top: str) -> tuple[Realm, ...]:
@@ -335,8 +345,10 @@ def provides(realm: Realm, names: Iterable[str]) -> None:
 
 def _enter(key: Any, realm: Realm) -> None:
     """Add a realm to those of this process."""
+    global _of_place  # noqa: PLW0603
     for directory in realm.prefix:
         _of_directory[directory] = realm
+    _of_place = {}  # a new one: whoever looks at this moment writes into the old one
     provides(realm, realm.import_names)
     if realm.outer is not None:
         realm.outer.adopters += (realm,)

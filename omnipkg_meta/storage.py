@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import deque
 from contextlib import contextmanager
+from itertools import filterfalse
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -298,7 +299,8 @@ def sweep(realm: Realm, before: Container[Any] | None = None) -> None:
     """
     if _live is None or dict.keys(_live) <= _unclaimed:
         return
-    for name in dict.keys(_live) - _unclaimed:
+    # Of a list: nearly all are known, and to make a set of them would be most of the work.
+    for name in [*filterfalse(_unclaimed.__contains__, list(dict.keys(_live)))]:
         module: Any = dict.get(_live, name)
         owner = _owner(module)
         if owner is None and _guards > (before is not None):

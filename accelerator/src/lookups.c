@@ -158,7 +158,8 @@ is_bootstrap(PyCodeObject *code)
 /* ---- at_home, settle_at_home -------------------------------------------------------- */
 
 /* `answering.at_home` for what importlib, if it stands between, acts for: 1 and a reference
- * in *realm, 0 where it takes more to find out, -1. */
+ * in *realm, 0 where it takes more to find out, -1.  The frame is borrowed; NULL: the one
+ * that runs now, which has no object, mostly, and needs none. */
 static int
 home_answers(PyObject *top, const Execution *asking, PyFrameObject *frame, PyObject **realm)
 {
@@ -185,10 +186,16 @@ home_answers(PyObject *top, const Execution *asking, PyFrameObject *frame, PyObj
         return found;
     }
     found = asking->instruction == import_name || (PyObject *)asking->code == the.entry;
-    if (!found && frame != NULL) {
+    if (!found && frame == NULL) {
+        frame = PyEval_GetFrame();
+    }
+    if (!found && frame != NULL) { /* a call of `__import__` is as good as a statement */
         PyObject *answer = PyObject_CallOneArg(the.imports, (PyObject *)frame);
         found = answer == NULL ? -1 : PyObject_IsTrue(answer);
         Py_XDECREF(answer);
+    }
+    else if (!found && PyErr_Occurred()) {
+        found = -1;
     }
     if (found > 0) {
         joined = PySet_Contains(the.joined, top);
@@ -200,7 +207,7 @@ home_answers(PyObject *top, const Execution *asking, PyFrameObject *frame, PyObj
     return found;
 }
 
-/* The whole of `answering.at_home`, for a frame; results as above. */
+/* The whole of `answering.at_home`, for a frame; arguments and results as above. */
 static int
 home_of_frame(PyObject *top, PyFrameObject *frame, PyObject **realm)
 {
@@ -209,6 +216,9 @@ home_of_frame(PyObject *top, PyFrameObject *frame, PyObject **realm)
     int found;
 
     *realm = NULL;
+    if (frame == NULL && (frame = PyEval_GetFrame()) == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
     Py_INCREF(frame);
     for (;;) {
         PyFrameObject *back;
@@ -327,16 +337,8 @@ missing(PyObject *name, PyObject *top, const Execution *it, PyObject **module)
     int found;
 
     *module = NULL;
-    if (is_bootstrap(it->code)) {
-        PyFrameObject *frame = PyEval_GetFrame();
-        if (frame == NULL) {
-            return 0;
-        }
-        found = home_of_frame(top, frame, &realm);
-    }
-    else {
-        found = home_answers(top, it, NULL, &realm);
-    }
+    found = is_bootstrap(it->code) ? home_of_frame(top, NULL, &realm)
+                                   : home_answers(top, it, NULL, &realm);
     if (found <= 0) {
         return found;
     }
