@@ -16,8 +16,8 @@ setup(
     ext_modules=[
         Extension(
             "omnipkg_meta_accelerator",
-            ["src/lookups.c"],
-            depends=["src/execution.h"],
+            ["src/lookups.c", "src/native_state.c"],
+            depends=["src/execution.h", "src/native_state.h"],
             define_macros=[("VERSION", f'"{_found[1]}"')],
         )
     ]

@@ -17,9 +17,18 @@ from __future__ import annotations
 
 import importlib
 import importlib._bootstrap
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import __version__, answering, config, importers, modules, storage
+from omnipkg_meta import (
+    __version__,
+    answering,
+    config,
+    importers,
+    interpreter_state,
+    modules,
+    storage,
+)
 from omnipkg_meta.activation import CURRENT, OVERLAYS, Activation
 from omnipkg_meta.answering import BOOTSTRAP, SETTLED, Answered
 from omnipkg_meta.asking import IMPORT_NAME, imports
@@ -32,6 +41,7 @@ from omnipkg_meta.storage import ORDINARY
 from omnipkg_meta.trace import wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 __all__ = ["install", "state", "uninstall"]
@@ -39,13 +49,18 @@ __all__ = ["install", "state", "uninstall"]
 NAME = "omnipkg_meta_accelerator"
 
 #: The functions that have a twin, each with the module of this library that it is from.
-_TWINS = {"at_home": answering, "settle_at_home": answering, "is_claimed": storage}
+_TWINS = {
+    "at_home": answering,
+    "settle_at_home": answering,
+    "is_claimed": storage,
+    "_settle": interpreter_state,
+}
 
 #: The modules that call them by names of their own.
-_CALLERS = (answering, importers, modules, storage)
+_CALLERS = (answering, importers, interpreter_state, modules, storage)
 
-#: The functions in Python while their twins stand in their places: name to function.
-_originals: dict[str, Any] = {}
+#: What stands in the place of what while the accelerator is in use: name to both functions.
+_placed: dict[str, tuple[Any, Any]] = {}
 
 #: The accelerator, while it is in use.
 _in_use: list[Any] = []
@@ -139,8 +154,9 @@ def install() -> None:
     # Its frames lie on the C stack between whoever asks and what finds that out.
     act_for_callers(accelerator.__file__)
     for name, home in _TWINS.items():
-        _originals[name] = vars(home)[name]
-        _rebind(name, _originals[name], getattr(accelerator, name))
+        twin = _exchanging(accelerator) if name == "_settle" else getattr(accelerator, name)
+        _placed[name] = vars(home)[name], twin
+        _rebind(name, *_placed[name])
     accelerator.put_in(modules.RealmModules, modules.GuardedModules)
 
 
@@ -150,9 +166,16 @@ def uninstall() -> None:
         return
     accelerator = _in_use.pop()
     accelerator.take_out()
-    for name, original in _originals.items():
-        _rebind(name, getattr(accelerator, name), original)
-    _originals.clear()
+    for name, (original, twin) in _placed.items():
+        _rebind(name, twin, original)
+    _placed.clear()
+
+
+def _exchanging(accelerator: Any) -> Callable[[], tuple[partial[Any]]]:
+    """Return the twin of ``interpreter_state._settle``: one call is all that it yields."""
+    tables = interpreter_state._live, interpreter_state._flights, interpreter_state._standing
+    calls = (partial(accelerator.exchange, *tables, interpreter_state.PREFIXES),)
+    return lambda: calls
 
 
 def _rebind(name: str, old: Any, new: Any) -> None:

@@ -116,24 +116,26 @@ def test_its_twins_come_with_the_hooks_and_go_with_them(world: World) -> None:
     world.versions("claimed", "1.0", main="0.5")
     world.run(
         """
-        import sys, types, omnipkg_meta as om
+        import sys, omnipkg_meta as om
         from omnipkg_meta import acceleration, answering, modules
 
-        def holders(kind):
+        originals = {name: vars(home)[name] for name, home in acceleration._TWINS.items()}
+
+        def holders():
             ours = [one for name, one in list(sys.modules.items())
                     if name.startswith("omnipkg_meta.")]
-            return {(one.__name__, name) for one in ours for name in acceleration._TWINS
-                    if isinstance(vars(one).get(name), kind)}
+            return {(one.__name__, name) for one in ours for name in originals
+                    if vars(one).get(name) is originals[name]}
 
-        before = holders(types.FunctionType)
-        assert before and not holders(types.BuiltinFunctionType)
+        before = holders()
+        assert {name for _, name in before} == originals.keys()
         for _ in range(3):
             with om.use("claimed==1.0"):
                 import claimed
             assert claimed.__version__ == "1.0"
-            assert holders(types.BuiltinFunctionType) == before, holders(types.FunctionType)
+            assert not holders(), holders()
             om.uninstall_hooks()
-            assert holders(types.FunctionType) == before
+            assert holders() == before
             import claimed
             assert claimed.__version__ == "0.5"
         # What stood in the slots answers again.

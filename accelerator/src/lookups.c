@@ -17,6 +17,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include "execution.h"
+#include "native_state.h"
 #include <structmember.h> /* PyMemberDef, before 3.12 */
 
 #ifndef VERSION
@@ -627,6 +628,9 @@ static PyMethodDef methods[] = {
      "settle_at_home($module, realm, frame, /)\n--\n\nomnipkg_meta.answering.settle_at_home"},
     {"is_claimed", (PyCFunction)(void (*)(void))py_is_claimed, METH_FASTCALL,
      "is_claimed($module, name, /)\n--\n\nomnipkg_meta.storage.is_claimed"},
+    {"exchange", (PyCFunction)(void (*)(void))exchange, METH_FASTCALL,
+     "exchange($module, live, flights, standing, prefixes, /)\n--\n\n"
+     "What the calls of omnipkg_meta.interpreter_state._settle do."},
     {"executing", (PyCFunction)(void (*)(void))py_executing, METH_FASTCALL,
      "executing($module, /, *arguments)\n--\n\n"
      "Return what is executed now: code, namespace, and the number of the instruction."},
