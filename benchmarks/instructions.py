@@ -25,7 +25,15 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.speed import FIRST_BUBBLE, FIRST_PLAIN, MEASURES, SETUPS, Bench, first_imports
+from benchmarks.speed import (
+    FIRST_BUBBLE,
+    FIRST_PLAIN,
+    SETUPS,
+    Bench,
+    first_imports,
+    has_accelerator,
+    measures,
+)
 
 EXPECTED = Path(__file__).with_suffix(".json")
 TOLERANCE = 1.05
@@ -103,41 +111,43 @@ class Counter:
         self._bench = Bench(directory, quick=True)
         # The order of sets and dicts decides how often hashes collide.
         self._bench.variables["PYTHONHASHSEED"] = "0"
-        self._known: dict[tuple[str, str], float] = {}
+        self._known: dict[tuple[Path, str, str], float] = {}
 
     def rows(self, *, quick: bool) -> list[Row]:
         """Count all figures."""
-        rows = [
-            Row(
-                one.what, self._statement(*one.reference), self._statement(one.setup, one.statement)
-            )
-            for one in MEASURES
-            if one.limit is not None or not quick
-        ]
-        return rows if quick else [*rows, *(self._first(*case) for case in first_imports())]
+        rows = []
+        for one in measures():
+            if one.limit is not None or not quick:
+                python = self._bench.accelerated if one.accelerated else self._bench.main
+                plain = self._statement(self._bench.main, *one.reference)
+                rows.append(Row(one.what, plain, self._statement(python, one.setup, one.statement)))
+        if not quick:
+            rows += [self._first(*case) for case in first_imports()]
+            if has_accelerator():
+                rows += [self._first(*case, accelerated=True) for case in first_imports()]
+        return rows
 
-    def _statement(self, setup: str, statement: str) -> float:
-        key = (setup, statement)
+    def _statement(self, python: Path, setup: str, statement: str) -> float:
+        key = (python, setup, statement)
         if key not in self._known:
             program = self._directory / "program.py"
             program.write_text(_PROGRAM.format(setup=SETUPS[setup], statement=statement), "utf-8")
-            few, many = (
-                self._count(self._bench.main, str(program), str(turns)) for turns in (_FEW, _MANY)
-            )
+            few, many = (self._count(python, str(program), str(turns)) for turns in (_FEW, _MANY))
             self._known[key] = (many - few) / (_MANY - _FEW)
         return self._known[key]
 
-    def _first(self, module: str, requirement: str) -> Row:
+    def _first(self, module: str, requirement: str, *, accelerated: bool = False) -> Row:
+        main = self._bench.accelerated if accelerated else self._bench.main
         plain = self._bench.environment(f"plain-{module}", requirement)
         counts = []
         for python, code in (
             (plain, FIRST_PLAIN.format(module=module)),
-            (self._bench.main, FIRST_BUBBLE.format(module=module, requirement=requirement)),
+            (main, FIRST_BUBBLE.format(module=module, requirement=requirement)),
         ):
             before, _, _ = code.partition("t = time")
             self._bench.run(python, "-c", code)  # byte code, and the files in memory
             counts.append(self._count(python, "-c", code) - self._count(python, "-c", before))
-        return Row(f"first import of {module}", *counts)
+        return Row(f"first import of {module}{', accelerated' if accelerated else ''}", *counts)
 
     def _count(self, python: Path, *arguments: str) -> int:
         """Return how many instructions a program takes."""

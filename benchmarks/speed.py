@@ -13,6 +13,8 @@ Needs ``pyperf`` and ``uv`` (the ``dev`` and ``all`` extras) and the package ind
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib.util
 import json
 import os
 import statistics
@@ -89,6 +91,7 @@ class Measure(NamedTuple):
     statement: str
     reference: tuple[str, str]
     limit: float | None
+    accelerated: bool = False
 
 
 MEASURES = (
@@ -185,6 +188,13 @@ MEASURES = (
     ),
 )
 
+#: The same with the compiled accelerator, where there is one to compare with.
+ACCELERATED = tuple(
+    one._replace(what=f"{one.what}, accelerated", limit=1.5, accelerated=True)
+    for one in MEASURES
+    if one.what.startswith("cached import of a claimed name")
+)
+
 #: The program that times a statement; pyperf runs it in several processes.
 _PROGRAM = """\
 import pyperf
@@ -246,8 +256,10 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(Path(directory), quick=arguments.quick)
-        rows = [bench.small(measure) for measure in MEASURES]
+        rows = [bench.small(measure) for measure in measures()]
         rows += [bench.first_import(*case) for case in first_imports()]
+        if has_accelerator():
+            rows += [bench.first_import(*case, accelerated=True) for case in first_imports()]
         rows.append(bench.library())
     table = _table(rows)
     print(table)
@@ -259,6 +271,16 @@ def main() -> int:
     for row in over:
         print(f"over its limit: {row.what}: {row.ratio:.2f} > {row.limit}")
     return 1 if over and not arguments.quick else 0
+
+
+def has_accelerator() -> bool:
+    """Tell whether the accelerator is installed where this runs; then it is measured, too."""
+    return importlib.util.find_spec("omnipkg_meta_accelerator") is not None
+
+
+def measures() -> tuple[Measure, ...]:
+    """Return what is timed statement by statement."""
+    return (*MEASURES, *(ACCELERATED if has_accelerator() else ()))
 
 
 def first_imports() -> tuple[tuple[str, str], ...]:
@@ -287,6 +309,12 @@ class Bench:
             words = ("install", "--compile-bytecode", requirement)
             self.run(self.main, "-m", "omnipkg_meta", *words)
         self._pyperf: dict[tuple[str, str], float] = {}
+
+    @functools.cached_property
+    def accelerated(self) -> Path:
+        """The interpreter of an environment like main's that has the accelerator, too."""
+        ours = str(ROOT), str(ROOT / "accelerator")
+        return self.environment("accelerated", "rich==13.7.1", "pyperf", *ours)
 
     def environment(self, name: str, *requirements: str) -> Path:
         """Make a virtual environment; return its interpreter."""
@@ -319,7 +347,7 @@ class Bench:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
         return done.stdout
 
-    def _time(self, setup: str, statement: str, turn: int) -> float:
+    def _time(self, python: Path, setup: str, statement: str, turn: int) -> float:
         # A program of its own, and not ``pyperf timeit``: that one runs the
         # statement in a bare namespace, which has no identity to ask with.
         program = self._directory / f"{setup}.py"
@@ -328,7 +356,7 @@ class Bench:
         result.unlink(missing_ok=True)
         speed = ["--fast"] if self._quick else ["-p", "4"]
         self.run(
-            self.main,
+            python,
             str(program),
             "-q",
             *speed,
@@ -343,15 +371,17 @@ class Bench:
 
     def small(self, measure: Measure) -> Row:
         """Time a statement and its reference in turns; the median of the ratios decides."""
+        python = self.accelerated if measure.accelerated else self.main
         pairs = []
         for turn in range(1 if self._quick else 3):
-            plain = self._time(*measure.reference, turn)
-            pairs.append((plain, self._time(measure.setup, measure.statement, turn)))
+            plain = self._time(self.main, *measure.reference, turn)
+            pairs.append((plain, self._time(python, measure.setup, measure.statement, turn)))
         plain, ours = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
         return Row(measure.what, plain, ours, measure.limit)
 
-    def first_import(self, module: str, requirement: str) -> Row:
+    def first_import(self, module: str, requirement: str, *, accelerated: bool = False) -> Row:
         """Time the first import of a module, in a plain environment and in a bubble, in turns."""
+        python = self.accelerated if accelerated else self.main
         plain_python = self.environment(f"plain-{module}", requirement)
         report = _REPORT.format(module=module)
         plain_code = FIRST_PLAIN.format(module=module) + report
@@ -359,9 +389,12 @@ class Bench:
         plain, ours = [], []
         for _ in range(3 if self._quick else 15):
             plain.append(self._first(plain_python, plain_code, "plain-"))
-            ours.append(self._first(self.main, bubble_code, "store"))
+            ours.append(self._first(python, bubble_code, "store"))
         return Row(
-            f"first import of {module}", statistics.median(plain), statistics.median(ours), 1.10
+            f"first import of {module}{', accelerated' if accelerated else ''}",
+            statistics.median(plain),
+            statistics.median(ours),
+            1.10,
         )
 
     def _first(self, python: Path, code: str, expected: str) -> float:

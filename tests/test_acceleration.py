@@ -11,19 +11,22 @@ import json
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import omnipkg_meta
-from omnipkg_meta import acceleration, config
+from omnipkg_meta import acceleration, config, interpreter_state
 from omnipkg_meta.cli import main
 from omnipkg_meta.errors import ConfigError
 from tests.worlds import world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.worlds import World
 
 _ROOT = Path(omnipkg_meta.__file__).parent.parent
@@ -316,3 +319,60 @@ def test_it_says_what_it_was_given_that_it_cannot_read() -> None:
         accelerator.read(**{**tables, "import_name": 256})
     with pytest.raises(TypeError, match="two subclasses of dict"):
         accelerator.put_in(dict, SimpleNamespace)
+
+
+@_unless_off
+@pytest.mark.parametrize("many", [3, 100])
+def test_it_exchanges_the_sets_of_native_code_as_the_calls_in_python_do(many: int) -> None:
+    accelerator, _ = acceleration.state()
+    assert accelerator is not None
+
+    def after(exchange: Callable[[list[Any], list[Any], list[Any]], object]) -> list[Any]:
+        ours = {f"__pybind11_{number}": number for number in range(many)}
+        others: dict[Any, Any] = {7: "seven", "__nb_internals_x": 1, "__nb": 2, "": 3}
+        live = [
+            ({"a": 0, **ours, **others}, "interpreter"),
+            ({"_": 0, "__name__": "b", f"__pybind11_{many}": 4}, "builtins"),
+        ]
+        first, second = (interpreter_state._Flight(interpreter_state.State()) for _ in range(2))
+        second.state.interpreter = {"__pybind11_own": 5}
+        flights, standing = [first], [first]
+        seen: list[Any] = []
+        for latest in (second, first):
+            flights.append(latest)
+            exchange(live, flights, standing)
+            assert standing == [latest]
+            seen += [dict(table) for table, _ in live]
+            seen += [dict(one.state.interpreter) for one in (first, second)]
+            seen += [dict(one.state.builtins) for one in (first, second)]
+        return seen
+
+    def in_python(live: list[Any], flights: list[Any], standing: list[Any]) -> None:
+        state = {"_live": live, "_flights": flights, "_standing": standing}
+        state["_others"] = [frozenset(), frozenset()]
+        original, _ = acceleration._placed.get("_settle", (interpreter_state._settle, None))
+        settle = FunctionType(original.__code__, {**vars(interpreter_state), **state})
+        tuple(map(partial.__call__, settle()))
+
+    def in_c(live: list[Any], flights: list[Any], standing: list[Any]) -> None:
+        accelerator.exchange(live, flights, standing, interpreter_state.PREFIXES)
+
+    assert after(in_c) == after(in_python)
+
+
+@_unless_off
+def test_an_exchange_of_something_else_is_refused() -> None:
+    accelerator, _ = acceleration.state()
+    assert accelerator is not None
+    flight = interpreter_state._Flight(interpreter_state.State())
+    prefixes = interpreter_state.PREFIXES
+    for wrong, error in (
+        ((), TypeError),
+        (([], [], [], prefixes), IndexError),
+        (([({}, "interpreter")], [flight], [flight], ("a",)), ValueError),
+        (([({}, "nothing")], [flight], [flight], prefixes), AttributeError),
+        (([{}], [flight], [flight], prefixes), TypeError),
+        (([({}, "interpreter")], [None], [None], prefixes), AttributeError),
+    ):
+        with pytest.raises(error):
+            accelerator.exchange(*wrong)

@@ -11,13 +11,16 @@
 /* So many keys are taken out in one round; there are a handful. */
 #define IN_ONE_ROUND 32
 
+static PyObject *state_name;
+
 /* Tell whether a key is one that each realm has for itself: 1, 0, -1. */
 static int
 is_ours(PyObject *key, PyObject *prefixes)
 {
     Py_ssize_t index;
-    if (!PyUnicode_Check(key)) {
-        return 0;
+    if (!PyUnicode_Check(key) || PyUnicode_GET_LENGTH(key) < 2 ||
+        PyUnicode_READ_CHAR(key, 0) != '_' || PyUnicode_READ_CHAR(key, 1) != '_') {
+        return 0; /* as nearly all: the prefixes begin so, which `exchange` sees to */
     }
     for (index = 0; index < PyTuple_GET_SIZE(prefixes); index++) {
         Py_ssize_t found = PyUnicode_Tailmatch(key, PyTuple_GET_ITEM(prefixes, index), 0,
@@ -68,7 +71,7 @@ take_out(PyObject *live, PyObject *table, PyObject *prefixes)
 static PyObject *
 table_of_flight(PyObject *flight, PyObject *attribute)
 {
-    PyObject *table, *state = PyObject_GetAttrString(flight, "state");
+    PyObject *table, *state = PyObject_GetAttr(flight, state_name);
     if (state == NULL) {
         return NULL;
     }
@@ -101,6 +104,17 @@ exchange(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
     prefixes = arguments[3];
     if (PyList_GET_SIZE(flights) < 1 || PyList_GET_SIZE(standing) < 1) {
         PyErr_SetString(PyExc_IndexError, "no set of keys stands");
+        return NULL;
+    }
+    for (index = 0; index < PyTuple_GET_SIZE(prefixes); index++) {
+        PyObject *prefix = PyTuple_GET_ITEM(prefixes, index);
+        if (!PyUnicode_Check(prefix) || PyUnicode_GET_LENGTH(prefix) < 2 ||
+            PyUnicode_READ_CHAR(prefix, 0) != '_' || PyUnicode_READ_CHAR(prefix, 1) != '_') {
+            PyErr_SetString(PyExc_ValueError, "exchange(): each prefix begins with \"__\"");
+            return NULL;
+        }
+    }
+    if (state_name == NULL && (state_name = PyUnicode_InternFromString("state")) == NULL) {
         return NULL;
     }
     for (round = 0; round < 2; round++) {
