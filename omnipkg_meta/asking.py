@@ -24,7 +24,8 @@ from omnipkg_meta import kinds, native_stack
 from omnipkg_meta.import_calls import calls_import
 from omnipkg_meta.interpreter_state import ENTRY
 from omnipkg_meta.kinds import KINDS, STAND_INS, Kind, kind_of, qualname_of
-from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path, providers, realm_of_file
+from omnipkg_meta.path_entries import main_path
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm, providers, realm_of_file
 
 if TYPE_CHECKING:
     from types import FrameType

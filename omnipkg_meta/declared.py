@@ -21,7 +21,8 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from omnipkg_meta.realm import main_path, normalize, providers
+from omnipkg_meta.path_entries import main_path
+from omnipkg_meta.realm import normalize, providers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

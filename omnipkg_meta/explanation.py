@@ -12,7 +12,8 @@ from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import answering, asking, declared
-from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path, path_of
+from omnipkg_meta.path_entries import main_path, path_of
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm
 from omnipkg_meta.resolution import Rule, candidates
 
 if TYPE_CHECKING:

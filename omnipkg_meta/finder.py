@@ -28,16 +28,8 @@ from omnipkg_meta.loaders import load_inside, load_outside
 from omnipkg_meta.locks import without_import_lock
 from omnipkg_meta.namespaces import JOINED, join, spec_in_main
 from omnipkg_meta.native import RealmExtensionLoader
-from omnipkg_meta.realm import (
-    CLAIMED,
-    HERMETIC,
-    MAIN,
-    Realm,
-    bubbles_on_path,
-    main_path,
-    path_of,
-    realm_of_file,
-)
+from omnipkg_meta.path_entries import bubbles_on_path, main_path, path_of
+from omnipkg_meta.realm import CLAIMED, HERMETIC, MAIN, Realm, realm_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

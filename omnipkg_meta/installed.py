@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from omnipkg_meta import declared
-from omnipkg_meta.realm import main_path, normalize
+from omnipkg_meta.path_entries import main_path
+from omnipkg_meta.realm import normalize
 from omnipkg_meta.requirements import Found, demands
 from omnipkg_meta.store import record
 

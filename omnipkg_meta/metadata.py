@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from omnipkg_meta import meta_path
 from omnipkg_meta.answering import decision, reach
 from omnipkg_meta.asking import who
-from omnipkg_meta.realm import MAIN, Realm, bubbles_on_path, main_path, normalize
+from omnipkg_meta.path_entries import bubbles_on_path, main_path
+from omnipkg_meta.realm import MAIN, Realm, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

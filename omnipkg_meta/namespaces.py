@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from omnipkg_meta import declared, others
 from omnipkg_meta.layout import declares_namespace
-from omnipkg_meta.realm import MAIN, Realm, main_path
+from omnipkg_meta.path_entries import main_path
+from omnipkg_meta.realm import MAIN, Realm
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from omnipkg_meta import hooks, relink
 from omnipkg_meta.errors import NativeConflictError
 from omnipkg_meta.layout import enclosing
-from omnipkg_meta.realm import main_path
+from omnipkg_meta.path_entries import main_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -41,7 +41,8 @@ from omnipkg_meta.activation import OVERLAYS
 from omnipkg_meta.answering import decision
 from omnipkg_meta.asking import Asker
 from omnipkg_meta.belonging import Entry
-from omnipkg_meta.realm import MAIN, Realm, main_path, realm_of_file
+from omnipkg_meta.path_entries import main_path
+from omnipkg_meta.realm import MAIN, Realm, realm_of_file
 from omnipkg_meta.resolution import reach
 
 if TYPE_CHECKING:

@@ -36,12 +36,10 @@ __all__ = [
     "Shared",
     "adopting",
     "after_fork",
-    "bubbles_on_path",
     "known",
     "loaded",
-    "main_path",
     "normalize",
-    "path_of",
+    "number",
     "providers",
     "realm_of",
     "realm_of_file",
@@ -243,72 +241,9 @@ def after_fork() -> None:
     _lock = threading.RLock()
 
 
-class _SearchPath(NamedTuple):
-    """``sys.path``, sorted by whose its entries are.
-
-    Attributes:
-        entries: as it was.
-        realms: how many realms there were.
-        mains: the entries of main; without what is no text, which ``PathFinder`` passes over.
-        inside: realms to entries that lie in their bubbles; those that stand before
-            something of main's, and those that stand after all of it.
-    """
-
-    entries: list[object]
-    realms: int
-    mains: list[str]
-    inside: dict[Realm, tuple[list[str], list[str]]]
-
-
-_search_path = _SearchPath([], 0, [], {})
-
-
-def _sorted_path() -> _SearchPath:
-    global _search_path  # noqa: PLW0603
-    entries: list[object] = sys.path  # type: ignore[assignment]
-    known = _search_path
-    # Mostly the very same strings: a few nanoseconds each.
-    if entries != known.entries or len(_realms) != known.realms:
-        _search_path = known = _sort_path([*entries], len(_realms))
-    return known
-
-
-def _sort_path(entries: list[object], realms: int) -> _SearchPath:
-    mains: list[str] = []
-    inside: dict[Realm, tuple[list[str], list[str]]] = {}
-    for entry in reversed(entries):
-        if not isinstance(entry, str):
-            continue
-        whole = os.path.join(entry, "")
-        realm = realm_of_file(whole)
-        if realm is MAIN:
-            mains.insert(0, entry)
-        else:
-            inside.setdefault(realm, ([], []))[not mains].insert(0, entry)
-    return _SearchPath(entries, realms, mains, inside)
-
-
-def main_path() -> list[str]:
-    """Return the entries of ``sys.path`` where main's modules are found.
-
-    Those that lie in the bubble of a realm are not among them, whoever put them there.
-    """
-    return list(_sorted_path().mains)
-
-
-def bubbles_on_path() -> bool:
-    """Tell whether ``sys.path`` has an entry that lies in the bubble of a realm."""
-    return bool(_sorted_path().inside)
-
-
-def path_of(realm: Realm) -> list[str]:
-    """Return where a realm's top-level modules are found, in order.
-
-    In its directories; and in whatever of ``sys.path`` lies in its bubble, as cv2 puts
-    its own package there: before them, unless it stands at the very end.
-    """
-    before, after = _sorted_path().inside.get(realm, ((), ()))
-    return list(dict.fromkeys((*before, *realm.directories, *after)))
+def number() -> int:
+    """Return how many realms this process has, without main."""
+    return len(_realms)
 
 
 def loaded() -> list[Realm]:
@@ -526,7 +461,8 @@ def _release(version: str) -> tuple[int, ...]:
 def _version_in_main(name: str) -> str | None:
     from importlib.metadata import DistributionFinder, MetadataPathFinder
 
-    context = DistributionFinder.Context(name=name, path=main_path())
+    path = [entry for entry in sys.path if side_of(entry) is MAIN]
+    context = DistributionFinder.Context(name=name, path=path)
     for distribution in MetadataPathFinder.find_distributions(context):
         return distribution.version
     return None

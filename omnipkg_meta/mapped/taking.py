@@ -24,7 +24,8 @@ from omnipkg_meta.mapped.facts import (
     Run,
     Side,
 )
-from omnipkg_meta.realm import CLAIMED, MAIN, Realm, main_path, normalize
+from omnipkg_meta.path_entries import main_path
+from omnipkg_meta.realm import CLAIMED, MAIN, Realm, normalize
 from omnipkg_meta.store import disk
 
 if TYPE_CHECKING:
