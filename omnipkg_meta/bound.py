@@ -61,6 +61,7 @@ class Bound(Generic[_P, _R]):
 
     def _bind(self, function: Callable[_P, _R], inside: Scope, pickler: Pickler | None) -> None:
         functools.update_wrapper(self, function, updated=())
+        self._packed: tuple[object, Parcel] | None = None
         self._name = name_of(function)
         self._function = function
         self._scope = inside
@@ -107,9 +108,15 @@ class Bound(Generic[_P, _R]):
 
     def _pack(self) -> Parcel:
         function: object = self._function
-        if isinstance(function, FunctionType) and _gave_its_name(function):
-            function = _Original(function)
-        return Parcel.pack(self._name, function, self._scope, self._pickler)
+        if self._pickler is not None or not isinstance(function, FunctionType):
+            return Parcel.pack(self._name, function, self._scope, self._pickler)
+        # pickle writes down no more of a function than its name: as long as that leads to the
+        # same, the parcel of one task is that of the next.
+        found = _of_its_name(function)
+        if self._packed is None or self._packed[0] is not found:
+            sent = _Original(function) if _gave_its_name(function, found) else function
+            self._packed = found, Parcel.pack(self._name, sent, self._scope, None)
+        return self._packed[1]
 
     def _open(self) -> Callable[_P, _R]:
         """Open what was sent, and return it as it runs where a pool may have called it."""
@@ -117,13 +124,20 @@ class Bound(Generic[_P, _R]):
         if parcel is not None:  # else another thread was faster
             inside = parcel.passage.scope()
             function = parcel.open(inside)
-            self._bind(function, inside, parcel.find_pickler())
-            # Without this object in it: in a circle, what it holds would be freed much later.
-            self._run = functools.partial(_deliver, self._name, run_in(inside, function))
+            if parcel.pickler is None and isinstance(function, FunctionType):
+                vars(self).update(_opened(function, inside))
+            else:
+                self._take(function, inside, parcel.find_pickler())
             self._parcel = None
         if self._run is None:
             raise AssertionError(self)
         return self._run
+
+    def _take(self, function: Callable[_P, _R], inside: Scope, pickler: Pickler | None) -> None:
+        """Be bound to what was sent."""
+        self._bind(function, inside, pickler)
+        # Without this object in it: in a circle, what it holds would be freed much later.
+        self._run = functools.partial(_deliver, self._name, run_in(inside, function))
 
     def _first(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Open what was sent, and run it."""
@@ -228,11 +242,27 @@ def name_of(function: object) -> str:
     return str(getattr(function, "__qualname__", repr(function)))
 
 
-def _gave_its_name(function: FunctionType) -> bool:
-    """Tell whether a bound function has the name of its function: ``f = bind(f, ...)``."""
+@functools.lru_cache(maxsize=256)
+def _opened(function: FunctionType, inside: Scope) -> dict[str, Any]:
+    """Return what a bound function has of a function that is found by its name.
+
+    The same for each of thousands of tasks, which are called once, each.
+    """
+    bound: Bound[..., Any] = Bound.__new__(Bound)
+    bound._take(function, inside, None)
+    return vars(bound)
+
+
+def _of_its_name(function: FunctionType) -> object:
+    """Return what the name of a function leads to; None for nothing."""
     found: object = sys.modules.get(function.__module__)
     for part in function.__qualname__.split("."):
         found = getattr(found, part, None)
+    return found
+
+
+def _gave_its_name(function: FunctionType, found: object) -> bool:
+    """Tell whether a bound function has the name of its function: ``f = bind(f, ...)``."""
     return isinstance(found, Bound) and found._parcel is None and found._function is function
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from omnipkg_meta import config, scope
@@ -123,20 +123,21 @@ class Passage:
         )
 
     @cached_property
-    def _pickled(self) -> bytes:
+    def pickled(self) -> bytes:
+        """What :func:`_arrived` makes it of again."""
         return pickle.dumps(
             (self.bubbles, self.served_by_main, self.options, self.install, self.store)
         )
 
     @cached_property
     def _hash(self) -> int:
-        return hash(self._pickled)
+        return hash(self.pickled)
 
     def __hash__(self) -> int:
         return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (self._pickled,)
+        return _arrived, (self.pickled,)
 
     def scope(self) -> Scope:
         """Return the scope, of the very same bubbles; those that are missing are built if allowed.
@@ -218,8 +219,7 @@ def _sent(bubble: Bubble, *, given: bool) -> Sent:
     )
 
 
-@dataclass(frozen=True)
-class Parcel:
+class Parcel(NamedTuple):
     """An object on its way: pickled inside a scope, and unpickled inside it again.
 
     Attributes:
@@ -253,7 +253,7 @@ class Parcel:
         return cls(what, Passage.of(sent), data, place)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Parcel, (self.what, self.passage, self.data, self.pickler)
+        return _delivered, (self.what, self.passage.pickled, self.data, self.pickler)
 
     def open(self, inside: Scope) -> Any:
         """Unpickle the object inside its scope, as its passage has found it.
@@ -274,6 +274,10 @@ class Parcel:
     def find_pickler(self) -> Pickler | None:
         """Return what pickled the object, to pickle what comes of it."""
         return None if self.pickler is None else by_name(*self.pickler)
+
+
+def _delivered(what: str, passage: bytes, data: bytes, pickler: tuple[str, str] | None) -> Parcel:
+    return Parcel(what, _arrived(passage), data, pickler)
 
 
 def by_name(module: str, qualified_name: str) -> Any:

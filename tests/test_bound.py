@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import importlib
 import inspect
 import io
 import marshal
@@ -236,6 +237,38 @@ def test_what_is_sent_of_a_scope_is_opened_once_for_all_that_is_sent_in_it(name:
     other = pickle.loads(pickle.dumps(bind(len, f"{name}==2.0")))._parcel
     assert other.passage != one.passage
     assert other.passage.scope() is not one.passage.scope()
+
+
+def test_what_was_sent_once_is_looked_at_again_by_sender_and_receiver(
+    world: World, name: str
+) -> None:
+    """Who sends thousands of tasks packs a function once, and who gets them opens it once."""
+    stem = world.name("tasks")
+    path = world.module(stem, "def work():\n    return 'old'\n")
+    module = importlib.import_module(stem)
+    bound = bind(module.work, f"{name}==1.0")
+    first = pickle.dumps(bound)
+    assert pickle.loads(first)() == "old"
+    opened = pickle.loads(first)
+    assert opened() == "old"
+    assert (opened.__name__, opened.scope) == ("work", pickle.loads(first).scope)
+
+    # The module is loaded anew where it arrives, as Dask's upload_file does it.
+    path.write_text("def work():\n    return 'another'\n")
+    importlib.reload(module)
+    assert pickle.loads(first)() == "another"
+    # The sender's is another function than the one of that name by now.
+    with pytest.raises(BindError, match="not the same object"):
+        pickle.dumps(bound)
+    module.work = bound  # type: ignore[attr-defined]  # and now it leads there by way of it
+    assert pickle.loads(pickle.dumps(bound))() == "old"
+
+    # What holds more than a name is packed as it is by then.
+    values = [1]
+    held = bind(functools.partial(sum, values), f"{name}==1.0")
+    assert pickle.loads(pickle.dumps(held))() == 1
+    values.append(2)
+    assert pickle.loads(pickle.dumps(held))() == 3
 
 
 def test_a_payload_of_classes_that_only_the_bubble_has_is_opened_in_the_scope(
