@@ -1,4 +1,7 @@
-"""Which files of CPython's suite ``cpython_suite.py --all`` leaves out, and why."""
+"""Which files of CPython's suite ``cpython_suite.py --all`` leaves out, and why.
+
+And which tests have another outcome with the hooks in, as they should.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ LEFT_OUT = {
     "test_freeze": "builds CPython",
     "test_gdb": "about gdb",
     "test_idle": "needs a screen",
+    "test_interpreters": "waits for ever now and then, as it is (3.11)",
     "test_launcher": "Windows",
     "test_multiprocessing_fork": "many minutes of waiting for processes",
     "test_multiprocessing_forkserver": "the same",
@@ -42,4 +46,13 @@ LEFT_OUT = {
     "test_venv": "makes environments with pip, for minutes",
     "test_xmlrpc_net": "needs the network",
     "test_zipfile64": "writes gigabytes",
+}
+
+_FRAMES = "a debugger or tracer sees the frames of import hooks that are written in Python"
+WITH_A_REASON = {
+    "test.test_bdb.StateTestCase.test_skip": _FRAMES,
+    "test.test_trace.TestCoverage.test_coverage_ignore": _FRAMES,
+    "test.test_subprocess.POSIXProcessTestCase.test_pass_fds_redirected": (
+        "who uses a bubble has a lease on it, which is an open file"
+    ),
 }

@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks.cpython_left_out import LEFT_OUT  # noqa: E402
+from benchmarks.cpython_left_out import LEFT_OUT, WITH_A_REASON  # noqa: E402
 from tests.wheels import make_wheel  # noqa: E402  (this is a script; the path comes first)
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class Report:
     version: str
     runs: dict[tuple[str, str], Run] = field(default_factory=dict)  # by mode and test file
     differences: list[str] = field(default_factory=list)
+    explained: list[str] = field(default_factory=list)
 
 
 class Bench:
@@ -274,6 +275,16 @@ def compare(test: str, plain: Run, other: Run) -> Iterator[str]:
             yield f"{test}: {run.complaint}"
 
 
+def explain(test: str, lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the differences of a test file that nothing explains, and those with a reason."""
+    reasons = {line: WITH_A_REASON.get(line.partition(": ")[0]) for line in lines}
+    left = [line for line, reason in reasons.items() if reason is None]
+    told = [f"{line} ({reason})" for line, reason in reasons.items() if reason is not None]
+    if told and left == [f"{test}: plain: exit code 0; then: 2"]:  # since these have failed
+        left = []
+    return left, told
+
+
 def examine(interpreter: Interpreter, arguments: argparse.Namespace) -> Report | None:
     """Run everything in one interpreter; return None where it has no tests."""
     parent = interpreter.root / "tmp" if interpreter.root is not None else None
@@ -310,7 +321,9 @@ if importlib.util.find_spec('test.libregrtest'):
         for test in available:
             plain = report.runs["plain", test]
             other = report.runs[second, test] if second else plain
-            for line in compare(test, plain, other):
+            lines, explained = explain(test, [*compare(test, plain, other)])
+            report.explained += explained
+            for line in lines:
                 report.differences.append(line)
                 if arguments.details:
                     print(line, other.details.get(line.partition(": ")[0], ""), sep="\n")
@@ -341,6 +354,8 @@ def show(interpreter: Interpreter, report: Report) -> None:
                 print(f"  fails without hooks: {name}: {_words(outcomes)}")
         if run.exit_code:
             print(f"  fails without hooks: {test}: exit code {run.exit_code}")
+    for line in report.explained:
+        print(f"  different, as it should be: {line}")
     for line in report.differences:
         print(f"  DIFFERENT: {line}")
     print(f"  {len(report.differences)} differences")
@@ -391,6 +406,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         everything[path] = {
             "version": report.version,
             "differences": report.differences,
+            "explained": report.explained,
             "runs": {f"{mode} {test}": run._asdict() for (mode, test), run in report.runs.items()},
         }
     if arguments.json:

@@ -43,7 +43,7 @@ def _put_hooks_in() -> None:
 
         # One scope, entered and left: it claims the bubble's names for the rest
         # of the process, and the hooks stay.
-        with omnipkg_meta.use((_HERE / "bubble").read_text()):
+        with omnipkg_meta.use((_HERE / "bubble").read_text("utf-8")):
             pass
     except BaseException:
         _say(f"start: failed: {traceback.format_exc().splitlines()[-1]}")
