@@ -4,10 +4,11 @@
 
 Two Dask workers, processes of two threads each, run ten thousand tasks that import rich, one
 version after another from three bubbles, and as many that see main's: in turns, so that a busy
-machine is busy for both.  The first task of a version of which there is no bubble yet, on a
-cluster that runs, stands beside the same on Ray in a scope, and in the environment that Ray
-makes with uv (``runtime_env``); uv has the wheels in its cache.  Every task is checked to have
-seen its own version.
+machine is busy for both; and since it may be busier for one of them, the limit is on the
+processor's time of client, scheduler and workers together.  The first task of a version of
+which there is no bubble yet, on a cluster that runs, stands beside the same on Ray in a scope,
+and in the environment that Ray makes with uv (``runtime_env``); uv has the wheels in its cache.
+Every task is checked to have seen its own version.
 
 Needs ``uv`` (the ``all`` extra) and the package index.
 """
@@ -32,7 +33,7 @@ MAIN = "rich==13.7.1"
 VERSIONS = ("13.7.0", "13.5.3", "13.4.2")
 #: Of which there is no bubble until a task asks for it.
 MISSING = "13.6.0"
-#: What the throughput with versions has to be of that without.
+#: What the throughput with versions has to be of that without, for the same processor's time.
 AT_LEAST = 0.95
 _WORKERS = 2
 
@@ -100,20 +101,31 @@ class Bench:
 
 
 class Throughput(NamedTuple):
-    """One line of the first table, in seconds of all turns; the ratio is the median of them."""
+    """One line of the first table, in seconds of all turns; ratios are medians of the turns.
+
+    Attributes:
+        what: how the tasks are sent.
+        without: the seconds without versions.
+        versions: the seconds with.
+        ratio: the throughput with versions, divided by that without.
+        used: the same for the processor's time.
+    """
 
     what: str
     without: float
     versions: float
     ratio: float
+    used: float
 
     @classmethod
-    def of(cls, how: str, took: dict[str, list[float]]) -> Throughput:
+    def of(cls, how: str, took: dict[str, list[tuple[float, float]]]) -> Throughput:
         """Return what the turns have come to."""
-        pair = took[f"{how}, without"], took[f"{how}, with"]
-        ratios = [plain / ours for plain, ours in zip(*pair, strict=True)]
-        without, versions = map(sum, pair)
-        return cls(how, without, versions, statistics.median(ratios))
+        pairs = list(zip(took[f"{how}, without"], took[f"{how}, with"], strict=True))
+        without, versions = (sum(one[way][0] for one in pairs) for way in (0, 1))
+        by_clock, by_processor = (
+            statistics.median(plain[kind] / ours[kind] for plain, ours in pairs) for kind in (0, 1)
+        )
+        return cls(how, without, versions, by_clock, by_processor)
 
 
 def measure(path: Path, sizes: Sizes) -> tuple[list[Throughput], dict[str, float]]:
@@ -133,13 +145,12 @@ def measure(path: Path, sizes: Sizes) -> tuple[list[Throughput], dict[str, float
 def as_markdown(rows: list[Throughput], firsts: dict[str, float], sizes: Sizes) -> str:
     """Return the figures as two tables."""
     tasks = sizes.tasks * sizes.turns
-    lines = [
-        f"| {tasks} tasks | without versions | three versions in turn | throughput | at least |",
-        "|---|---|---|---|---|",
-    ]
+    shown = "without versions | three versions in turn | throughput | by processor's time"
+    lines = [f"| {tasks} tasks | {shown} | at least |", "|---|---|---|---|---|---|"]
     for row in rows:
         times = f"{duration(row.without)} | {duration(row.versions)}"
-        lines.append(f"| {row.what} | {times} | {row.ratio:.2f} x | {AT_LEAST} x |")
+        ratios = f"{row.ratio:.2f} x | {row.used:.2f} x | {AT_LEAST} x"
+        lines.append(f"| {row.what} | {times} | {ratios} |")
     ways = ("Dask, `Bubbles`", "Ray, a scope", 'Ray, `runtime_env={"uv": ...}`')
     lines += ["", f"| of a version | {' | '.join(ways)} |", "|---|---|---|---|"]
     made = (firsts[key] for key in ("dask", "scope, to be made", "uv, to be made"))
@@ -154,10 +165,15 @@ def main() -> int:
     """Measure, print, and say by the exit code whether the throughput is what it has to be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="less of all: only results count")
+    parser.add_argument("--turns", type=int, help="how many turns, if not as many as usual")
+    parser.add_argument("--rounds", type=int, help="how many clusters, if not as many as usual")
     parser.add_argument("--markdown", type=Path, help="write the tables into this page")
     parser.add_argument("--json", type=Path, help="write the figures there, in seconds")
     arguments = parser.parse_args()
     sizes = _QUICK if arguments.quick else _WHOLE
+    sizes = sizes._replace(
+        turns=arguments.turns or sizes.turns, rounds=arguments.rounds or sizes.rounds
+    )
     with tempfile.TemporaryDirectory(prefix="distributed-") as path:
         rows, firsts = measure(Path(path), sizes)
     tables = as_markdown(rows, firsts, sizes)
@@ -168,9 +184,9 @@ def main() -> int:
     if arguments.json is not None:
         told = {"throughput": [row._asdict() for row in rows], "first": firsts}
         arguments.json.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    low = [row for row in rows if row.ratio < AT_LEAST]
+    low = [row for row in rows if row.used < AT_LEAST]
     for row in low:
-        print(f"below its limit: {row.what}: {row.ratio:.2f} < {AT_LEAST}")
+        print(f"below its limit: {row.what}: {row.used:.2f} < {AT_LEAST}")
     return 1 if low and not arguments.quick else 0
 
 

@@ -3,11 +3,11 @@
     python on_dask.py NAME TASKS TURNS WORKERS FIRST REQUIREMENT...
 
 A copy of it and of ``cluster_tasks.py``, outside of the checkout, is run by
-``benchmarks/distributed.py`` and by its test; it prints one JSON object, in seconds: of TURNS
-turns of TASKS tasks, which say where they found the package NAME, without versions and with one
-REQUIREMENT after another, submitted one by one and mapped; and of the first task of FIRST, a
-requirement of which the store has a bubble, or not.  Every task has to have seen its own
-version.
+``benchmarks/distributed.py`` and by its test; it prints one JSON object, in seconds (of turns
+by the clock, and of the processor's time): of TURNS turns of TASKS tasks, which say where they
+found the package NAME, without versions and with one REQUIREMENT after another, submitted one
+by one and mapped; and of the first task of FIRST, a requirement of which the store has a
+bubble, or not.  Every task has to have seen its own version.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import importlib
 import json
 import logging
 import sys
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
 from cluster_tasks import look
@@ -57,24 +57,29 @@ def main() -> None:
 
 def _turns(
     client: Any, name: str, requirements: Sequence[str], tasks: int, turns: int
-) -> dict[str, list[float]]:
+) -> dict[str, list[tuple[float, float]]]:
     ways: dict[str, Sequence[Callable[..., Any]]] = {
         "without": [look],
         "with": [om.bind(look, one) for one in requirements],
     }
-    took: dict[str, list[float]] = {}
+    took: dict[str, list[tuple[float, float]]] = {}
     for turn in range(turns + 1):
         # Whoever is first in one turn is last in the next.
         for way, functions in sorted(ways.items(), reverse=bool(turn % 2)):
             for how, send in _SENDING.items():
-                begun = perf_counter()
+                used, begun = _used(client), perf_counter()
                 found = client.gather(send(client, functions, name, tasks))
-                seconds = perf_counter() - begun
+                seconds, used = perf_counter() - begun, _used(client) - used
                 asked = ["" if way == "without" else one for one in requirements]
                 _check(name, found, asked[: len(functions)])
                 if turn:  # the first one loads the package in each worker
-                    took.setdefault(f"{how}, {way}", []).append(seconds)
+                    took.setdefault(f"{how}, {way}", []).append((seconds, used))
     return took
+
+
+def _used(client: Any) -> float:
+    """Return the processor's time of all workers, the scheduler and the client."""
+    return process_time() + float(sum(client.run(process_time).values()))
 
 
 def _submitted(
