@@ -16,8 +16,8 @@ setup(
     ext_modules=[
         Extension(
             "omnipkg_meta_accelerator",
-            ["src/lookups.c", "src/native_state.c"],
-            depends=["src/execution.h", "src/native_state.h"],
+            ["src/lookups.c", "src/native_state.c", "src/symbols.c"],
+            depends=["src/execution.h", "src/native_state.h", "src/symbols.h"],
             define_macros=[("VERSION", f'"{_found[1]}"')],
         )
     ]

@@ -27,6 +27,7 @@ from omnipkg_meta import (
     importers,
     interpreter_state,
     modules,
+    relink,
     storage,
 )
 from omnipkg_meta.activation import CURRENT, OVERLAYS, Activation
@@ -54,10 +55,11 @@ _TWINS = {
     "settle_at_home": answering,
     "is_claimed": storage,
     "_settle": interpreter_state,
+    "_undefined": relink,
 }
 
 #: The modules that call them by names of their own.
-_CALLERS = (answering, importers, interpreter_state, modules, storage)
+_CALLERS = (answering, importers, interpreter_state, modules, relink, storage)
 
 #: What stands in the place of what while the accelerator is in use: name to both functions.
 _placed: dict[str, tuple[Any, Any]] = {}

@@ -297,7 +297,7 @@ def sweep(realm: Realm, before: Container[Any] | None = None) -> None:
         realm: where a module goes that does not say which file it is from.
         before: the names that were there before an extension module of it initialised.
     """
-    if _live is None or dict.keys(_live) <= _unclaimed:
+    if _live is None:
         return
     # Of a list: nearly all are known, and to make a set of them would be most of the work.
     for name in [*filterfalse(_unclaimed.__contains__, list(dict.keys(_live)))]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import omnipkg_meta
-from omnipkg_meta import acceleration, config, interpreter_state
+from omnipkg_meta import acceleration, config, interpreter_state, relink
 from omnipkg_meta.cli import main
 from omnipkg_meta.errors import ConfigError
 from tests.worlds import world_fixture  # noqa: F401  # a fixture
@@ -376,3 +376,28 @@ def test_an_exchange_of_something_else_is_refused() -> None:
     ):
         with pytest.raises(error):
             accelerator.exchange(*wrong)
+
+
+@_unless_off
+def test_it_finds_the_symbols_of_a_library_that_python_finds() -> None:
+    accelerator, _ = acceleration.state()
+    assert accelerator is not None
+    if not relink.possible():
+        pytest.skip("libraries are not ELF of 64 bits here")
+    library = relink.loaded(str(accelerator.__file__))
+    assert library is not None
+    entries = relink._layout(library).entries
+    in_python, _ = acceleration._placed.get("_undefined", (relink._undefined, None))
+    functions = {
+        name: (number, number)
+        for number, name in enumerate(("PyDict_Next", "PyDict_GetItemWithError", "Next", "no_such"))
+    }
+    found = accelerator._undefined(entries, functions)
+    assert found == in_python(entries, functions)
+    assert sorted(found.values()) == [(0, 0), (1, 1)]
+    assert accelerator._undefined({}, functions) == in_python({}, functions) == {}
+    assert accelerator._undefined(entries, {}) == {}
+    wrongs: list[tuple[Any, ...]] = [(), (entries,), (entries, []), (entries, {1: (1, 1)})]
+    for wrong in wrongs:
+        with pytest.raises(TypeError):
+            accelerator._undefined(*wrong)

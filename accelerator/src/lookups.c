@@ -18,6 +18,7 @@
 #define PY_SSIZE_T_CLEAN
 #include "execution.h"
 #include "native_state.h"
+#include "symbols.h"
 #include <structmember.h> /* PyMemberDef, before 3.12 */
 
 #ifndef VERSION
@@ -631,6 +632,8 @@ static PyMethodDef methods[] = {
     {"exchange", (PyCFunction)(void (*)(void))exchange, METH_FASTCALL,
      "exchange($module, live, flights, standing, prefixes, /)\n--\n\n"
      "What the calls of omnipkg_meta.interpreter_state._settle do."},
+    {"_undefined", (PyCFunction)(void (*)(void))undefined, METH_FASTCALL,
+     "_undefined($module, entries, functions, /)\n--\n\nomnipkg_meta.relink._undefined"},
     {"executing", (PyCFunction)(void (*)(void))py_executing, METH_FASTCALL,
      "executing($module, /, *arguments)\n--\n\n"
      "Return what is executed now: code, namespace, and the number of the instruction."},
