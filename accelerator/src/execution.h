@@ -36,20 +36,26 @@
 #undef Py_BUILD_CORE
 #endif
 
+/* An instruction takes so many bytes, or a multiple (`_Py_CODEUNIT`), since Python 3.6. */
+#define CODE_UNIT 2
+
 typedef struct {
     PyCodeObject *code;  /* a reference of one's own */
     PyObject *globals;   /* borrowed: alive as long as the code is executed */
     int instruction;     /* the one that is executed; -1 where that is not known */
 } Execution;
 
-/* Return the instruction at an offset in bytes; -1 before the first. */
+/* Return the instruction at an offset in bytes; -1 where there is none. */
 static inline int
 instruction_at(PyCodeObject *code, int offset)
 {
-    if (offset < 0) {
+    if (offset < 0) { /* before the first */
         return -1;
     }
 #if PY_VERSION_HEX >= 0x030B0000
+    if (offset >= Py_SIZE(code) * CODE_UNIT) {
+        return -1; /* somebody's frame that is not executed from the code */
+    }
     /* The first byte of a code unit, whatever its type, is the instruction. */
     return ((unsigned char *)code->co_code_adaptive)[offset];
 #else
@@ -68,7 +74,7 @@ execution_of(PyFrameObject *frame, Execution *it)
     it->instruction = instruction_at(it->code, PyFrame_GetLasti(frame));
 #else
     it->globals = frame->f_globals;
-    it->instruction = instruction_at(it->code, frame->f_lasti * (int)sizeof(_Py_CODEUNIT));
+    it->instruction = instruction_at(it->code, frame->f_lasti * CODE_UNIT);
 #endif
 }
 
@@ -101,7 +107,7 @@ execution_now(Execution *it)
     }
     code = (PyObject *)frame->f_code;
     Py_INCREF(code);
-    offset = _PyInterpreterFrame_LASTI(frame) * (int)sizeof(_Py_CODEUNIT);
+    offset = _PyInterpreterFrame_LASTI(frame) * CODE_UNIT;
 #else
     PyFrameObject *frame = thread->frame;
     if (frame == NULL) {
@@ -109,7 +115,7 @@ execution_now(Execution *it)
     }
     code = (PyObject *)frame->f_code;
     Py_INCREF(code);
-    offset = frame->f_lasti * (int)sizeof(_Py_CODEUNIT);
+    offset = frame->f_lasti * CODE_UNIT;
 #endif
     it->code = (PyCodeObject *)code;
     it->globals = PyEval_GetGlobals();
