@@ -51,27 +51,27 @@ static struct {
 static const struct {
     const char *name;
     PyObject **place;
-    PyTypeObject *type; /* NULL: any */
+    enum { ANY, CODE, CONTEXT_VARIABLE, DICT, INT, LIST, MEMBER, SET, STR } kind;
 } LIBRARYS[] = {
-    {"activation", &the.activation, &PyContextVar_Type},
-    {"answering", &the.answering, &PyDict_Type},
-    {"before_import", &the.before_import, &PyDict_Type},
-    {"bootstrap", &the.bootstrap, &PyUnicode_Type},
-    {"call", &the.call, &PyCode_Type},
-    {"claimed", &the.claimed, &PySet_Type},
-    {"entry", &the.entry, &PyCode_Type},
-    {"from_list", &the.from_list, &PyCode_Type},
-    {"import_name", &the.import_name, &PyLong_Type},
-    {"imports", &the.imports, NULL},
-    {"joined", &the.joined, &PySet_Type},
-    {"mains", &the.mains, &PyDict_Type},
-    {"memo", &the.memo, &PyMemberDescr_Type},
-    {"modules", &the.modules, &PyMemberDescr_Type},
-    {"ordinary", &the.ordinary, &PyDict_Type},
-    {"overlays", &the.overlays, &PyList_Type},
-    {"settled", &the.settled, &PyDict_Type},
-    {"tables", &the.tables, &PyMemberDescr_Type},
-    {"wanted", &the.wanted, NULL},
+    {"activation", &the.activation, CONTEXT_VARIABLE},
+    {"answering", &the.answering, DICT},
+    {"before_import", &the.before_import, DICT},
+    {"bootstrap", &the.bootstrap, STR},
+    {"call", &the.call, CODE},
+    {"claimed", &the.claimed, SET},
+    {"entry", &the.entry, CODE},
+    {"from_list", &the.from_list, CODE},
+    {"import_name", &the.import_name, INT},
+    {"imports", &the.imports, ANY},
+    {"joined", &the.joined, SET},
+    {"mains", &the.mains, DICT},
+    {"memo", &the.memo, MEMBER},
+    {"modules", &the.modules, MEMBER},
+    {"ordinary", &the.ordinary, DICT},
+    {"overlays", &the.overlays, LIST},
+    {"settled", &the.settled, DICT},
+    {"tables", &the.tables, MEMBER},
+    {"wanted", &the.wanted, ANY},
 };
 #define HOW_MANY ((Py_ssize_t)(sizeof(LIBRARYS) / sizeof(LIBRARYS[0])))
 
@@ -587,6 +587,32 @@ py_executing(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
     return found;
 }
 
+/* Tell whether something is exactly of a kind: what is read here is read without a check. */
+static int
+is_of(PyObject *one, int kind)
+{
+    switch (kind) {
+    case CODE:
+        return Py_IS_TYPE(one, &PyCode_Type);
+    case CONTEXT_VARIABLE:
+        return PyContextVar_CheckExact(one);
+    case DICT:
+        return PyDict_CheckExact(one);
+    case INT:
+        return PyLong_CheckExact(one);
+    case LIST:
+        return PyList_CheckExact(one);
+    case MEMBER:
+        return Py_IS_TYPE(one, &PyMemberDescr_Type);
+    case SET:
+        return Py_IS_TYPE(one, &PySet_Type);
+    case STR:
+        return PyUnicode_CheckExact(one);
+    default:
+        return 1;
+    }
+}
+
 static PyObject *
 py_read(PyObject *module, PyObject *arguments, PyObject *tables)
 {
@@ -599,7 +625,7 @@ py_read(PyObject *module, PyObject *arguments, PyObject *tables)
     }
     for (index = 0; index < HOW_MANY; index++) {
         PyObject *one = PyDict_GetItemString(tables, LIBRARYS[index].name);
-        if (one == NULL || (LIBRARYS[index].type != NULL && Py_TYPE(one) != LIBRARYS[index].type)) {
+        if (one == NULL || !is_of(one, LIBRARYS[index].kind)) {
             PyErr_Format(PyExc_TypeError, "read(): %s is not what it should be",
                          LIBRARYS[index].name);
             return NULL;
