@@ -14,7 +14,10 @@ from __future__ import annotations
 import sys
 from importlib.machinery import ModuleSpec
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Entry", "belongs", "everybodys", "may_be_taken"]
 
@@ -59,7 +62,7 @@ class Entry(NamedTuple):
         loader = getattr(spec, "loader", None)
         # A spec without both was written by hand: nothing could have loaded it.
         found = loader is not None or getattr(spec, "submodule_search_locations", None) is not None
-        if loader is not None and _brings_its_own(spec, loader):
+        if loader is not None and _brings_its_own(namespace, spec, loader):
             return cls(None, found=False)
         for file in (getattr(spec, "origin", None), namespace.get("__file__")):
             if isinstance(file, str):
@@ -72,14 +75,17 @@ class Entry(NamedTuple):
         return self.file is None and not self.found
 
 
-def _brings_its_own(spec: Any, loader: object) -> bool:
+def _brings_its_own(namespace: Mapping[str, Any], spec: Any, loader: object) -> bool:
     """Tell whether code of a bubble made a module, a loader and all, and no finder was asked.
 
     PyTorch makes its remote modules so: ``spec_from_loader``, ``module_from_spec``, and
     into the table.  importlib says in the spec that it is loading what a finder found
-    (``_load_unlocked``).
+    (``_load_unlocked``).  And six's loaders hand out the standard library's modules, which
+    get the spec of their aliases (``_init_module_attrs``).
     """
     if getattr(spec, "has_location", False) or getattr(spec, "_initializing", False):
+        return False
+    if "__file__" in namespace or namespace.get("__name__") != getattr(spec, "name", None):
         return False
     return any(
         type(one) is FunctionType and "__realm__" in one.__globals__

@@ -34,7 +34,8 @@ from omnipkg_meta import (
 from omnipkg_meta.errors import HookError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
 
 __all__ = ["AFTER_FORK", "ON_UNINSTALL", "install", "installed", "uninstall"]
 
@@ -152,7 +153,22 @@ def _leave() -> None:
     # ``Python/pylifecycle.c``).  So it has to find them all; and that they were a realm's must
     # keep none alive: else it leaves in ruins what native code holds on to until after the
     # end, as PyTorch does to functions of Python's.
+    tables = [one.modules for one in realm.loaded()]
     for one in realm.loaded():
         for name, module in list(one.modules.items()):
             sys.modules[f"{name} of {one!r}"] = module
-        one.modules.clear()
+    sys.modules[f"{__name__}.end"] = _End(tables)  # type: ignore[assignment]  # no module at all
+
+
+class _End:
+    """Empties the tables of realms when the interpreter lets go of what stands in its own.
+
+    Until then functions that run at exit may look into them.
+    """
+
+    def __init__(self, tables: Iterable[dict[str, ModuleType]]) -> None:
+        self._tables = tables
+
+    def __del__(self) -> None:
+        for table in self._tables:
+            table.clear()

@@ -138,6 +138,32 @@ def test_a_module_that_a_bubble_makes_and_loads_by_itself_is_its_own(world: Worl
     assert f"made_by_{name}" not in sys.modules
 
 
+def test_a_module_of_the_standard_library_under_an_alias_stays_everybodys(world: World) -> None:
+    # As six.moves hands them out: the module gets the spec of its alias.
+    text = """
+        import importlib.util, sys
+        class Loader:
+            def __init__(self, found): self.found = found
+            def create_module(self, spec): return sys.modules[self.found]
+            def exec_module(self, module): pass
+        def alias(name, found):
+            spec = importlib.util.spec_from_loader(f"{__name__}.{name}", Loader(found))
+            sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        """
+    (bubble, _), name = writers(world, text)
+    for found in ("wave", "_heapq"):  # of a file, and perhaps of none
+        module = importlib.import_module(found)
+        before = vars(module).copy()
+        try:
+            with om.use(bubble):
+                importlib.import_module(name).alias("alias", found)
+                assert importlib.import_module(f"{name}.alias") is module
+            assert not Entry.of(module).made_up
+            assert "__realm__" not in vars(module)
+        finally:
+            vars(module).update(before)
+
+
 def test_what_main_made_up_stays_mains(world: World) -> None:
     made = world.name("made")
     mains = types.ModuleType(made)
