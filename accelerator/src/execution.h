@@ -100,6 +100,7 @@ execution_now(Execution *it)
         return 0;
     }
     offset = PyUnstable_InterpreterFrame_GetLasti(frame);
+    it->globals = PyEval_GetGlobals();
 #elif PY_VERSION_HEX >= 0x030B0000
     _PyInterpreterFrame *frame = thread->cframe->current_frame;
     if (frame == NULL || _PyFrame_IsIncomplete(frame)) {
@@ -108,6 +109,7 @@ execution_now(Execution *it)
     code = (PyObject *)frame->f_code;
     Py_INCREF(code);
     offset = _PyInterpreterFrame_LASTI(frame) * CODE_UNIT;
+    it->globals = frame->f_globals;
 #else
     PyFrameObject *frame = thread->frame;
     if (frame == NULL) {
@@ -116,9 +118,9 @@ execution_now(Execution *it)
     code = (PyObject *)frame->f_code;
     Py_INCREF(code);
     offset = frame->f_lasti * CODE_UNIT;
+    it->globals = frame->f_globals;
 #endif
     it->code = (PyCodeObject *)code;
-    it->globals = PyEval_GetGlobals();
     it->instruction = instruction_at(it->code, offset);
     if (it->globals == NULL) {
         Py_DECREF(code);
