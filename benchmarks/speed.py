@@ -322,9 +322,11 @@ class Bench:
         return self.environment("accelerated", "rich==13.7.1", "pyperf", *ours)
 
     def environment(self, name: str, *requirements: str) -> Path:
-        """Make a virtual environment; return its interpreter."""
+        """Make a virtual environment, if this one is not there yet; return its interpreter."""
         path = self._directory / name
         python = path / ("Scripts" if os.name == "nt" else "bin") / "python"
+        if path.exists():
+            return python
         subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(path)], check=True)
         install = ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", str(python)]
         subprocess.run([*install, *requirements], check=True)
