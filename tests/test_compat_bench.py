@@ -229,6 +229,15 @@ def test_an_error_that_a_plain_run_wrote_under_another_path_is_known() -> None:
     assert judge.errors("W1125 15:36:06 1 /store/pkg-1/pkg/other.py:6] errors follow\n", [plain])
 
 
+def test_what_is_particular_to_this_machine_does_not_come_into_the_page(tmp_path: Path) -> None:
+    places = Places(tmp_path, sys.executable)
+    inside = places.path / "environments" / "pkg-1" / "lib" / "python3.11" / "pkg.py"
+    line = f"{inside}: failed (/opt/python/lib/python3.11/json/__init__.py) [in /opt]"
+    assert places.brief(line) == (
+        "pkg-1/lib/python3.11/pkg.py: failed (lib/python3.11/json/__init__.py) [in /opt]"
+    )
+
+
 def test_an_older_version_that_does_not_work_plain_is_passed_over(tmp_path: Path) -> None:
     versions = [Version("pkg", one, (f"pkg=={one}",)) for one in ("3.0", "1.0", "2.0")]
     newest, *older = versions

@@ -215,7 +215,7 @@ class Places:
         text = re.sub(re.escape(str(self.store)) + r"/[^/]+/", "", line)
         for path in (self.path / "environments", INSIDE, self.path, ROOT):
             text = text.replace(f"{path}/", "")
-        return text
+        return re.sub(r"/[^\s:'\"()]*/(?=lib/python3\.)", "", text)
 
     def forget(self, name: str, *more: Path) -> None:
         """Remove the environments of a row, and what else it has on disk."""

@@ -122,7 +122,7 @@ class Bench:
                 break
             reasons = (*plain_older.problems, *plain_older.failing.values())
             reason = next(iter(reasons), "it has no modules")
-            rejected.append({"version": older.version, "reason": reason})
+            rejected.append({"version": older.version, "reason": self.places.brief(reason)})
             plain_older = None
         result: dict[str, Any] = {
             "name": row.name,
