@@ -51,6 +51,8 @@ def realms_of(file: str, activation: Activation | None) -> list[Realm]:
         activation: the innermost activation of the asking context.
     """
     found: list[Realm] = []
+    if not _files:
+        return found
     while activation is not None:
         # What is no scope was asked for by nobody.
         if _is_of_one_of(file, getattr(activation.owner, "askers", ())):
@@ -63,4 +65,5 @@ def _is_of_one_of(file: str, others: set[str] | tuple[()]) -> bool:
     if file in others:
         return True
     owner = declared.owner_of(file) if others else None
-    return owner is not None and any(declared.owner_of(other) == owner for other in others)
+    # Of a copy, made in one step: other threads add to it.
+    return owner is not None and owner in map(declared.owner_of, tuple(others))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 import omnipkg_meta as om
-from omnipkg_meta import kinds
+from omnipkg_meta import declared as declared_in_main
+from omnipkg_meta import kinds, own_scopes
 from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -380,6 +381,19 @@ def test_an_installed_distribution_gets_the_scope_that_it_asked_for_itself(
     with ThreadPoolExecutor(4) as pool:
         calls = [module.dep, lambda: module.inside(pair.bubble)[0]] * 50
         assert list(pool.map(lambda one: one(), calls)) == [mains[0], bubbles[0]] * 50
+
+
+def test_who_asked_for_a_scope_is_found_while_others_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = {"one.py", "two.py"}
+
+    def owner_of(file: str) -> str:
+        files.add(f"more-{file}")  # as another thread may at this moment
+        return file
+
+    monkeypatch.setattr(declared_in_main, "owner_of", owner_of)
+    assert not own_scopes._is_of_one_of("three.py", files)
 
 
 @pytest.mark.parametrize("declared", ["extra", "marker"])
