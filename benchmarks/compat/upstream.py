@@ -54,7 +54,18 @@ class Suite:
 #: The slow ones in a fixed part that takes less than three minutes.
 SUITES = (
     Suite("simplejson", "simplejson", ("simplejson",), whole=True),
-    Suite("mpmath", "mpmath", ("mpmath",), needs=("hypothesis", "pexpect"), whole=True),
+    Suite(
+        *("mpmath", "mpmath"),
+        tuple(
+            f"mpmath.tests.test_{part}"
+            for part in (
+                *("basic_ops", "calculus", "convert", "diff", "division", "fp", "functions"),
+                *("identify", "interval", "linalg", "matrices", "pickle", "power", "special"),
+                *("str", "summation", "trig"),
+            )
+        ),
+        needs=("hypothesis",),
+    ),
     Suite("joblib", "joblib", ("joblib.test",), needs=("threadpoolctl",), whole=True),
     Suite(
         *("tornado", "tornado", ("tornado.test",)),
