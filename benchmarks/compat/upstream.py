@@ -59,9 +59,8 @@ SUITES = (
         tuple(
             f"mpmath.tests.test_{part}"
             for part in (
-                *("basic_ops", "calculus", "convert", "diff", "division", "fp", "functions"),
-                *("identify", "interval", "linalg", "matrices", "pickle", "power", "special"),
-                *("str", "summation", "trig"),
+                *("basic_ops", "diff", "fp", "identify", "linalg", "matrices", "pickle"),
+                *("power", "rootfinding", "special", "str", "summation", "trig"),
             )
         ),
         needs=("hypothesis",),
