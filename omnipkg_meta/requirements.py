@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Asked",
     "Found",
+    "at_sight",
     "demands",
     "name_of",
     "normalize",
@@ -40,6 +41,12 @@ __all__ = [
 ]
 
 _WHEEL = re.compile(r"(?P<path>.+\.whl)\s*(?:\[(?P<extras>[^\[\]]*)\])?", re.DOTALL | re.IGNORECASE)
+
+_AT_SIGHT = re.compile(
+    r"(?!.*\.whl\Z)(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
+    r"(?: *== *(?P<version>[0-9]+(?:\.[0-9]+)*))?",
+    re.IGNORECASE,
+)
 
 
 class Found(NamedTuple):
@@ -104,6 +111,23 @@ def parse(texts: Iterable[str | Asked]) -> tuple[Asked, ...]:
         if (one := _parse_one(text)) is not None:
             asked.setdefault(one.canonical, one)
     return tuple(asked.values())
+
+
+def at_sight(text: str) -> tuple[str, str | None] | None:
+    """Read a requirement that is a name, or a name and one version, and applies everywhere.
+
+    To read any other takes ``packaging``, whose import takes longer than all the rest of
+    finding a bubble.
+
+    Args:
+        text: as for :func:`parse`.
+
+    Returns:
+        The normalized name, and the version that is asked for, as it is spelt; None for what
+        has to be parsed to know whether it is a requirement at all.
+    """
+    read = _AT_SIGHT.fullmatch(text)
+    return None if read is None else (normalize(read["name"]), read["version"])
 
 
 def satisfied(asked: Iterable[Asked], find: Callable[[str], Found | None]) -> bool:

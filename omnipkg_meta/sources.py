@@ -211,9 +211,10 @@ def check(sources: Sequence[object], terms: Terms = _NO_TERMS) -> None:
                 f"a requirement is a str, a Bubble or om.main, not {type(source).__name__}"
             )
     if texts:
-        from omnipkg_meta.requirements import parse
+        from omnipkg_meta.requirements import at_sight, parse
 
-        parse(texts)
+        if not all(map(at_sight, texts)):
+            parse(texts)
     if terms.hermetic and any(isinstance(source, Main) for source in sources):
         raise RequirementError(
             "Main cannot be hermetic: it is what a hermetic bubble does not see.",

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnipkg_meta.errors import RequirementError
-from omnipkg_meta.requirements import normalize, parse, satisfied_by_main, version_key
+from omnipkg_meta.requirements import (
+    at_sight,
+    normalize,
+    parse,
+    satisfied_by_main,
+    version_key,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +39,28 @@ def test_every_spelling_of_a_requirement_has_one_canonical_form(text: str, canon
     assert one.canonical == canonical
     assert one.text == text
     assert parse([canonical])[0].canonical == canonical
+
+
+@given(st.from_regex(r"[ A-Za-z0-9._=!<>@;*-]{1,12}( ?== ?)?[0-9.a*]{0,6}(\.whl)?", fullmatch=True))
+def test_what_is_read_at_sight_is_what_a_parser_reads(text: str) -> None:
+    read = at_sight(text)
+    if read is not None:
+        (one,) = parse([text])
+        name, version = read
+        assert (one.name, one.extras, one.wheel) == (name, frozenset(), None)
+        assert str(one.specifier) == ("" if version is None else f"=={version}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("rich[a]==1", "rich==1.*", "rich>=1", "rich==1; python_version < '3'", "./rich-1.whl"),
+        *("rich-1-py3-none-any.whl", "rich-1-py3-none-any.WHL", "-rich", "rich-", "rich ==", ""),
+        *("rich==1rc1", "rich\n==1", "rich==1\n", "rích", "rich==\uff11", " rich"),
+    ],
+)
+def test_anything_else_is_left_to_the_parser(text: str) -> None:
+    assert at_sight(text) is None
 
 
 def test_what_was_parsed_passes_through_and_doubles_are_dropped() -> None:

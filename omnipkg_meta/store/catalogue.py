@@ -11,7 +11,8 @@ and noted.  So the file may be out of date, cut off or gone, and nobody minds.
 It takes no lock.  Lines are added by one ``write`` to a file opened with ``O_APPEND``, and
 each ends with a checksum: what is no whole line says nothing.  A line may say that all
 bubbles of a certain list are noted above it, to save the comparison; it holds for as long as
-what is above it is what it was when that was found out, to the byte.
+what is above it is what it was when that was found out, to the byte.  And a line may say what
+was found for a request among the bubbles of a certain list; it holds until a bubble is noted.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _FORMAT = 2
 
 # The first letter of a line that says that all bubbles of a list are noted.
 _ALL = b"*"
+# And of one that says what was found for a request.
+_FOUND = b"?"
 # Whatever is something else (a bubble made by hand, perhaps) is not noted, and so read each time.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
 _FACT = re.compile(r"[A-Za-z0-9.:+!_-]+")
@@ -160,6 +163,35 @@ class Catalogue:
             self._begin_anew({os.fsencode(one) for one in ids})
         if not self.unknown(ids):
             self._write(_all(ids) + _state(self._data))
+
+    def answer(self, request: bytes) -> str | None:
+        """Return the id of the bubble that was found for a request, if that is noted.
+
+        Args:
+            request: what was asked for, and of which bubbles, as a hexadecimal digest.
+        """
+        at = self._data.rfind(b"\n%b%b " % (_FOUND, request))
+        if at < 0:
+            return None
+        line, *later = self._data[at + 1 :].split(b"\n")
+        if not _is_whole(line) or any(one[:1] not in _ALL + _FOUND for one in later):
+            return None
+        return line.split(b" ")[1].decode("ascii", "replace")
+
+    def answered(self, request: bytes, bubble_id: str, ids: Sequence[str]) -> None:
+        """Note which bubble was found for a request; nothing happens where it cannot be written.
+
+        Args:
+            request: as for :meth:`answer`.
+            bubble_id: the bubble that was found.
+            ids: all that there are.
+        """
+        if not _ID.fullmatch(bubble_id):
+            return
+        if self._data.count(b"\n" + _FOUND) >= _SPARE:
+            self._begin_anew({os.fsencode(one) for one in ids})
+        line = b"%b%b %b" % (_FOUND, request, bubble_id.encode())
+        self._write(b"\n%b %08x" % (line, zlib.crc32(line)))
 
     def _about(self, words: str) -> Iterator[str]:
         """Yield each whole line that holds these words."""

@@ -2,14 +2,16 @@
 
 Owns the order of merit, and the search by the catalogue (catalogue.py): what is
 looked at is what it says may fit, and what it does not know.  What is found was
-opened, and fits by its manifest.  Must not know where a store is, nor its layout.
+opened, and fits by its manifest; or was found before, for the same request, among the
+same bubbles, which never change.  Must not know where a store is, nor its layout.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from omnipkg_meta import requirements
+from omnipkg_meta import __version__, requirements
 from omnipkg_meta.errors import BubbleInvalidError
 from omnipkg_meta.requirements import Asked, Found
 from omnipkg_meta.store.catalogue import Catalogue, Noted
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.bubble import Bubble
     from omnipkg_meta.store.store import Store
 
-__all__ = ["Held", "best", "holding", "look", "satisfies"]
+__all__ = ["Held", "best", "find", "holding", "look", "satisfies"]
 
 
 class Held(NamedTuple):
@@ -58,6 +60,57 @@ def holding(store: Store, names: Iterable[str]) -> Held:
             if all(name in bubble.distributions for name in wanted):
                 found.bubbles.append(bubble)
     return found
+
+
+def find(store: Store, asked: Sequence[str | Asked]) -> Bubble | None:
+    """Return what :func:`best` finds; what it found before is not looked for again.
+
+    Args:
+        store: the store.
+        asked: PEP 508 strings, or what :func:`omnipkg_meta.requirements.parse` made of them.
+
+    Raises:
+        RequirementError: one is malformed.
+        StoreError: the store cannot be read.
+    """
+    texts = [one for one in asked if isinstance(one, str)]
+    pairs = [pair for pair in map(requirements.at_sight, texts) if pair is not None]
+    if len(pairs) < len(asked) or not pairs:
+        wanted = requirements.parse(asked)
+        return best(store, wanted) if wanted else None
+    places = [(one, one.ids()) for one in (store, *store.behind)]
+    request = _request(texts, [ids for _, ids in places])
+    with Catalogue(store.tag_path) as catalogue:
+        known = catalogue.answer(request)
+    if known is not None:
+        tried = (_opened(one, known, []) for one, _ in places)
+        bubble = next((one for one in tried if one is not None), None)
+        if bubble is not None and _holds(bubble, pairs):
+            return bubble
+    found = best(store, requirements.parse(texts))
+    # One that could not be read may be mended, and be better, under the same id.
+    if found is not None and all(_is_noted(one, ids) for one, ids in places):
+        with Catalogue(store.tag_path) as catalogue:
+            catalogue.answered(request, found.id, places[0][1])
+    return found
+
+
+def _holds(bubble: Bubble, wanted: Iterable[tuple[str, str | None]]) -> bool:
+    """Tell whether a bubble holds these versions, spelt alike, by its manifest."""
+    held = bubble.distributions
+    return all(name in held and version in (None, held[name]) for name, version in wanted)
+
+
+def _request(texts: Sequence[str], stores: Sequence[Sequence[str]]) -> bytes:
+    """Return the digest of what is asked for, and of which bubbles there are in which store."""
+    lists = [[__version__], texts, *stores]
+    words = "\0\0".join("\0".join(one) for one in lists)
+    return hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest().encode()
+
+
+def _is_noted(store: Store, ids: Sequence[str]) -> bool:
+    with Catalogue(store.tag_path) as catalogue:
+        return not ids or catalogue.covers(ids)
 
 
 def best(store: Store, wanted: Sequence[Asked]) -> Bubble | None:

@@ -133,8 +133,7 @@ class Store:
             RequirementError: one is malformed.
             StoreError: the store cannot be read.
         """
-        wanted = requirements.parse(asked)
-        return search.best(self, wanted) if wanted else None
+        return search.find(self, (asked,) if isinstance(asked, str) else tuple(asked))
 
     def matching(self, asked: Iterable[str | Asked]) -> list[Bubble]:
         """Return all bubbles that satisfy all requirements, by id; none if nothing applies here.

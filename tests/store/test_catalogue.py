@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import zlib
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def test_a_catalogue_that_is_lost_is_made_again(
     catalogue(store).unlink()
     assert store.find(["leaf"]) == bubbles["leaf==2.0"]
     assert len(set(read)) == len(bubbles)
-    told = {line for line in catalogue(store).read_text().splitlines() if line[:1] != "*"}
+    told = {line for line in catalogue(store).read_text().splitlines() if line[:1] not in "*?"}
     assert told <= set(before.splitlines())
 
 
@@ -237,3 +238,72 @@ def test_the_catalogue_of_another_store_is_not_mistaken_for_this_one(
     entry = json.loads((other.tag_path / "made-by-hand" / MANIFEST).read_text())
     assert entry["id"] != "made-by-hand"
     assert other.find(["leaf"]) == Bubble.open(other.tag_path / "made-by-hand")
+
+
+FINDS = """\
+import sys
+from omnipkg_meta.store.store import Store
+found = Store(sys.argv[1]).find(sys.argv[2:])
+print(found.id, "packaging" in sys.modules)
+"""
+
+
+def found_anew(store: Store, *asked: str) -> list[str]:
+    """What another process finds, and whether it had to compare versions for it."""
+    words = [sys.executable, "-c", FINDS, str(store.path), *asked]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.parametrize("asked", ["leaf==1.0", "leaf", "LEAF == 1.0", "tree"])
+def test_what_was_found_once_is_found_again_without_a_comparison(
+    bubbles: dict[str, Bubble], store: Store, asked: str
+) -> None:
+    key = {"leaf": "leaf==2.0", "LEAF == 1.0": "leaf==1.0"}.get(asked, asked)
+    assert found_anew(store, asked) == [bubbles[key].id, "True"]
+    assert found_anew(store, asked) == [bubbles[key].id, "False"]
+
+
+def test_what_was_found_once_gives_way_to_a_bubble_that_comes_later(
+    bubbles: dict[str, Bubble], store: Store, wheelhouse: Wheelhouse, install: Install
+) -> None:
+    assert [store.find(["leaf"]) for _ in range(2)] == [bubbles["leaf==2.0"]] * 2
+    wheelhouse.make("leaf", "3.0")
+    third = install("leaf==3.0")
+    assert [store.find(["leaf"]) for _ in range(2)] == [third] * 2
+    store.remove(third)
+    assert [store.find(["leaf"]) for _ in range(2)] == [bubbles["leaf==2.0"]] * 2
+
+
+def test_what_was_found_once_is_compared_with_what_the_manifest_says(
+    bubbles: dict[str, Bubble], store: Store
+) -> None:
+    file = catalogue(store)
+    assert store.find(["leaf==1.0"]) == bubbles["leaf==1.0"]
+    (line,) = (one for one in file.read_text().splitlines() if one[:1] == "?")
+    false = f"{line.split()[0]} {bubbles['leaf==2.0'].id}"
+    with file.open("a") as end:
+        end.write(f"\n{false} {zlib.crc32(false.encode()):08x}")
+    assert store.find(["leaf==1.0"]) == bubbles["leaf==1.0"]
+
+
+def test_a_broken_bubble_that_is_mended_is_found_again(
+    bubbles: dict[str, Bubble], store: Store
+) -> None:
+    manifest = bubbles["leaf==2.0"].path / MANIFEST
+    text = manifest.read_text()
+    catalogue(store).unlink()
+    manifest.write_text("{")
+    store_module._opened.clear()
+    assert [store.find(["leaf"]) for _ in range(2)] != [bubbles["leaf==2.0"]] * 2
+    manifest.write_text(text)
+    assert store.find(["leaf"]) == bubbles["leaf==2.0"]
+
+
+def test_lines_about_what_was_found_do_not_pile_up(
+    bubbles: dict[str, Bubble], store: Store
+) -> None:
+    for n in range(250):  # each spelling is a request of its own
+        spelt = "".join(one.upper() if n >> at & 1 else one for at, one in enumerate("leaf"))
+        assert store.find([f"{spelt}{' ' * (n // 16)}==1.0"]) == bubbles["leaf==1.0"]
+    assert len(catalogue(store).read_text().splitlines()) < 150
+    assert store.find(["leaf"]) == bubbles["leaf==2.0"]
