@@ -18,11 +18,21 @@ import sys
 from importlib.machinery import ExtensionFileLoader, PathFinder
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import absent, answering, asking, meta_path, metadata, modules, others, storage
+from omnipkg_meta import (
+    absent,
+    answering,
+    asking,
+    directories,
+    meta_path,
+    metadata,
+    modules,
+    others,
+    storage,
+)
 from omnipkg_meta.activation import CURRENT, OVERLAYS
 from omnipkg_meta.answering import realm_for
 from omnipkg_meta.belonging import everybodys, may_be_taken
-from omnipkg_meta.importers import share
+from omnipkg_meta.importers import LOADED_INTO, share
 from omnipkg_meta.layout import portions
 from omnipkg_meta.loaders import load_inside, load_outside
 from omnipkg_meta.locks import without_import_lock
@@ -60,6 +70,12 @@ class RealmFinder:
                 it, and another finder would have answered with a foreign file.
         """
         top = name.partition(".")[0]
+        frame = sys._getframe().f_back
+        if path is not None and frame is not None and top not in JOINED:
+            realm = frame.f_globals.get(LOADED_INTO)
+            if realm is not None:  # it was asked who asks, and this is for that realm's copy
+                with without_import_lock():
+                    return _spec_in_realm(realm, name, path, target)
         if (
             top not in CLAIMED
             and not HERMETIC
@@ -68,7 +84,6 @@ class RealmFinder:
             activation = CURRENT.get()
             if activation is None or top in _TOP_LEVEL_STANDARD:
                 return None
-        frame = sys._getframe().f_back
         with without_import_lock():
             return _find(name, path, target, frame)
 
@@ -127,7 +142,7 @@ def _spec_in_realm(
     entries = path_of(realm) if path is None else [one for one in path if _within(one, realm)]
     spec = _spec_from_hooks(realm, name, entries, target)
     if spec is None:
-        spec = PathFinder.find_spec(name, entries, target)
+        spec = directories.find(name, entries) or PathFinder.find_spec(name, entries, target)
     if spec is None:
         if name.partition(".")[0] not in realm.import_names:
             return _spec_of_made_up(realm, name, path, target)
@@ -437,6 +452,7 @@ def install() -> None:
     Raises:
         HookError: this interpreter cannot do it; nothing was changed.
     """
+    directories.prove()
     meta_path.install(FINDER)
     modules.before_import = meta_path.keep
 

@@ -53,11 +53,15 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.realm import Realm
 
-__all__ = ["install", "share", "uninstall"]
+__all__ = ["LOADED_INTO", "install", "share", "uninstall"]
 
 _getframe = sys._getframe
 _bootstrap: Any = importlib._bootstrap
 _globals: dict[str, Any] = vars(_bootstrap)
+
+#: The name that says, in the namespace of a copy, which realm it loads modules into: a finder
+#: that it asks need not find out.
+LOADED_INTO = "__loaded_into__"
 
 #: The functions that look into ``sys.modules`` or ``_module_locks`` on the way to a
 #: module, and those through which they call one another.  One that is missing here, or in
@@ -122,10 +126,11 @@ class Importer:
 
     __slots__ = ("find_and_load", "get_module_lock", "locks", "system", "whole")
 
-    def __init__(self, modules: dict[str, ModuleType]) -> None:
+    def __init__(self, modules: dict[str, ModuleType], realm: Realm | None = None) -> None:
         self.system = _System(modules)
         self.locks: dict[str, weakref.ref[Any]] = {}
         namespace = {**_found, "sys": self.system, "_module_locks": self.locks}
+        namespace[LOADED_INTO] = realm
         originals = {name: _found[name] for name in _COPIED if name in _found}
         self.whole = all(map(_is_importlibs, originals.values()))
         for name, function in originals.items():
@@ -164,7 +169,7 @@ _importers: dict[Realm, Importer] = {}
 def _importer(realm: Realm) -> Importer:
     known = _importers.get(realm)
     # Of two threads that come at once, both get the one that is kept.
-    return known or _importers.setdefault(realm, Importer(realm.modules))
+    return known or _importers.setdefault(realm, Importer(realm.modules, realm))
 
 
 #: The names for which it is asked who asks: the claimed ones while the hooks are in.  Ours
