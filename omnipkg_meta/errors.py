@@ -42,6 +42,7 @@ __all__ = [
     "RequirementError",
     "ScriptError",
     "SharedModuleWarning",
+    "StandardLibraryConflictError",
     "StoreError",
     "TermsError",
     "redact",
@@ -340,6 +341,26 @@ class NativeConflictError(OmnipkgMetaError, ImportError):
     other: Path
 
 
+class StandardLibraryConflictError(OmnipkgMetaError, ImportError):
+    """A copy of a package would take objects for its own that another copy has left.
+
+    They lie on a class of the standard library, of which there is one in a process.  Nothing
+    of the bubble was loaded; or, if both copies were loaded before the first one left
+    anything, nothing more of the package.
+
+    Attributes:
+        package: the package of which there are two copies.
+        attribute: the attribute of a class of the standard library where such an object lies.
+        kind: the class of the object, which the other copy defined.
+        holder: the bubble of the other copy, or ``"main"``.
+    """
+
+    package: str
+    attribute: str
+    kind: str
+    holder: str
+
+
 class MainModuleWarning(UserWarning):
     """A module of main, first imported inside a scope, asked for a name and got main's.
 
@@ -364,6 +385,10 @@ class StandardLibraryPatchWarning(UserWarning):
     There is one standard library in a process: the replacement serves main and all
     other bubbles too, and two versions of such a package undo each other's work.
     Said once for each bubble and attribute.
+
+    Also: a copy of a package has left objects of its own on a class of the standard library
+    while another copy was loaded, of which no more is loaded then
+    (:class:`StandardLibraryConflictError`).
     """
 
 

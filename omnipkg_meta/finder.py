@@ -27,6 +27,7 @@ from omnipkg_meta import (
     metadata,
     modules,
     others,
+    standard_classes,
     storage,
 )
 from omnipkg_meta.activation import CURRENT, OVERLAYS
@@ -114,6 +115,8 @@ def _find(
         and (meta_path.any_brought() or bubbles_on_path())
     ):
         realm = _that_brings(name, target, frame) or realm
+    if realm is not None:
+        standard_classes.before_load(realm, name)
     if realm is not None and realm is not MAIN:
         return _spec_in_realm(realm, name, path, target)
     if realm is MAIN:

@@ -28,6 +28,7 @@ from omnipkg_meta import (
     native_view,
     patches,
     realm,
+    standard_classes,
     started,
     storage,
 )
@@ -116,6 +117,7 @@ def _after_fork() -> None:
     marks.after_fork()
     meta_path.after_fork()
     native_view.after_fork()
+    standard_classes.after_fork()
     started.after_fork()
     for notice in AFTER_FORK:
         notice()

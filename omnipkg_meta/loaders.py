@@ -16,7 +16,7 @@ from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import marks, namespaces, native, patches
+from omnipkg_meta import marks, namespaces, native, patches, standard_classes
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.native import mark
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm
@@ -32,6 +32,10 @@ class _Loading(threading.local):
 
     bubble = False
     claimed = False
+
+    def __init__(self) -> None:
+        #: What the load loads that is the outermost one, of these, and each module's realm.
+        self.modules: list[tuple[Realm, str]] = []
 
 
 _loading = _Loading()
@@ -60,6 +64,7 @@ class RealmLoader:
             module = ModuleType(spec.name)
         mark(module, self._realm, spec)
         if _loading.bubble:
+            _loading.modules.append((self._realm, spec.name))
             marks.look_into(self._loader, spec.name)
         if spec.name in self._realm.portions:
             # What main loaded first, importlib never binds to this package.
@@ -80,14 +85,33 @@ class RealmLoader:
         if _loading.bubble:
             self._loader.exec_module(module)
             return
-        _loading.bubble = True
-        try:
-            with marks.loading(self._realm):
-                marks.look_into(self._loader, module.__name__)
-                self._loader.exec_module(module)
-        finally:
-            _loading.bubble = False
-        patches.report()
+        with _watched(self._realm, module.__name__):
+            _loading.bubble = True
+            try:
+                with marks.loading(self._realm):
+                    marks.look_into(self._loader, module.__name__)
+                    self._loader.exec_module(module)
+            finally:
+                _loading.bubble = False
+
+
+class _watched:  # noqa: N801  # reads as a phrase: with _watched(realm, name)
+    """Look, when a load ends that is the outermost one, what it did to the standard library."""
+
+    def __init__(self, realm: Realm, name: str) -> None:
+        self._modules = [(realm, name)]
+
+    def __enter__(self) -> None:
+        self._outer = _loading.modules
+        _loading.modules = self._modules
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        _loading.modules = self._outer
+        if error is None:
+            patches.report()
+            standard_classes.load_ended(self._modules)
+        elif isinstance(error, Exception):
+            standard_classes.load_failed(self._modules, error)
 
 
 def _restore_loader(module: ModuleType, loader: Any) -> None:
@@ -107,6 +131,8 @@ class MainLoader:
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Create the module with its own loader."""
+        if _loading.claimed:
+            _loading.modules.append((MAIN, spec.name))
         with _outside(), self._initialising():
             created: ModuleType | None = self._loader.create_module(spec)
         return created
@@ -114,24 +140,21 @@ class MainLoader:
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module with its own loader, which from here on is the one to be seen."""
         _restore_loader(module, self._loader)
-        if not _loading.claimed and module.__name__.partition(".")[0] in CLAIMED:
-            self._exec_claimed(module)
-        else:
+        if _loading.claimed or module.__name__.partition(".")[0] not in CLAIMED:
             self._exec(module)
+            return
+        # What a bubble has a version of, which may leave the same marks.
+        with _watched(MAIN, module.__name__):
+            _loading.claimed = True
+            try:
+                with marks.loading(MAIN):
+                    self._exec(module)
+            finally:
+                _loading.claimed = False
 
     def _exec(self, module: ModuleType) -> None:
         with _outside(), self._initialising():
             self._loader.exec_module(module)
-
-    def _exec_claimed(self, module: ModuleType) -> None:
-        """Execute it as what a bubble has a version of, which may leave the same marks."""
-        _loading.claimed = True
-        try:
-            with marks.loading(MAIN):
-                self._exec(module)
-        finally:
-            _loading.claimed = False
-        patches.report()
 
     def _initialising(self) -> AbstractContextManager[None]:
         extension = isinstance(self._loader, ExtensionFileLoader)

@@ -174,5 +174,5 @@ def _say(realm: Realm, place: str, value: Any) -> None:
         f"{place}, while it was loaded. The standard library is everybody's: this holds for the "
         "whole process, and another version of the package will replace it again.",
         StandardLibraryPatchWarning,
-        stacklevel=4,
+        stacklevel=5,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Union
 
-from omnipkg_meta import answering, namespaces, native_conflicts, storage
+from omnipkg_meta import answering, namespaces, native_conflicts, standard_classes, storage
 from omnipkg_meta.errors import BubbleInvalidError, RequirementError
 from omnipkg_meta.projects import ProjectBubble
 from omnipkg_meta.realm import MAIN, Realm, realm_of
@@ -43,7 +43,14 @@ Source = Union[str, "Bubble", Main, ProjectBubble]
 
 
 def claim(realm: Realm) -> None:
-    """Make what a realm provides claimed names; for a hermetic one also what main holds."""
+    """Make what a realm provides claimed names; for a hermetic one also what main holds.
+
+    Raises:
+        StandardLibraryConflictError: a package of it would find objects of another copy;
+            nothing was claimed.
+    """
+    for one in realm.chain():
+        standard_classes.before_activation(one)
     for one in realm.chain():
         namespaces.join(one)
         storage.claim(one.provided)
