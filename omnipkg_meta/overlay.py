@@ -84,6 +84,7 @@ def activate(
 
     Raises:
         ActivationError: main has loaded modules of those names already.
+        StandardLibraryConflictError: a package of it would find another copy's objects.
         TermsError: what is to be shared does not fit.
     """
     before = _loaded_in_main()

@@ -73,6 +73,7 @@ def pin(
         BubbleNotFoundError: no bubble satisfies the requirements, nor does main.
         BubbleInvalidError: the path is no directory of installed packages.
         NativeConflictError: the loader would take one of its libraries for another one.
+        StandardLibraryConflictError: a package of it would find another copy's objects.
         TermsError: what is to be shared or adopted does not fit.
     """
     if bool(requirements) == (path is not None):

@@ -100,6 +100,7 @@ class Scope:
             BubbleNotFoundError: no bubble satisfies the requirements, nor does main.
             BubbleInvalidError: the bubble was tampered with.
             NativeConflictError: the loader would mix up its libraries with others.
+            StandardLibraryConflictError: a package of it would find another copy's objects.
             TermsError: what is to be shared or adopted does not fit.
             HookError: this interpreter cannot carry the hooks.
         """

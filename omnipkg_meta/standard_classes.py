@@ -8,8 +8,10 @@ then mixes the two up, or fails in its own code with an error that says nothing 
 What lies there is looked at only if two copies of one package are in the process, by the
 types of all values at once: a class of a realm's is none that the standard library uses.
 After a load that is no more than those classes which have not as many attributes as before.
-Functions and classes are patches (:mod:`omnipkg_meta.patches`), and so is an object that
-wraps what it stands for (``__wrapped__``): they act, whoever finds them.
+Functions and classes are patches (:mod:`omnipkg_meta.patches`), and so are descriptors and
+what wraps the attribute that it stands for (``__wrapped__``): they act, whoever finds them.
+And what is empty says nothing: zope.interface notes on each class that it is asked about
+which interfaces were declared for it, mostly none; two Twisteds live with that.
 
 The rule: a copy is not loaded where objects of another one lie.  A bubble of which nothing
 was loaded is refused when it is activated; where both copies were loaded before the first
@@ -25,6 +27,7 @@ import sys
 import threading
 import warnings
 from contextlib import suppress
+from itertools import filterfalse
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,6 +74,7 @@ _lock = threading.RLock()
 
 #: ``Py_TPFLAGS_HEAPTYPE`` without ``Py_TPFLAGS_IMMUTABLETYPE``: attributes can be set.
 _FLAGS, _MUTABLE = 1 << 9 | 1 << 8, 1 << 9
+_NOTHING = object()
 _module_of: Any = vars(type)["__module__"].__get__
 
 
@@ -267,7 +271,7 @@ def _look(*, anew: bool = False) -> list[_Left]:
             for name, value in items:
                 kind = type(value)
                 realm = owners.get(kind)
-                if realm is not None and not isinstance(value, type) and not _wraps(value):
+                if realm is not None and _says_something(value):
                     module = str(_module_of(kind))
                     place = f"{_module_of(one)}.{one.__qualname__}.{name}"
                     left = _Left(realm, f"{module}.{kind.__qualname__}", module, place)
@@ -283,7 +287,8 @@ def _search_modules() -> None:
     """Note the classes of the standard library's modules that were loaded since."""
     storage: dict[str, Any] = sys.modules
     known = set(map(id, _classes))
-    for name in dict.keys(storage) - _searched:
+    # In order: what is told of is the same each time.
+    for name in [*filterfalse(_searched.__contains__, list(dict.keys(storage)))]:
         module = dict.get(storage, name)
         if str(name).partition(".")[0] in sys.stdlib_module_names and module is not None:
             if getattr(getattr(module, "__spec__", None), "_initializing", False):
@@ -327,12 +332,20 @@ def _defines(module: ModuleType | None, kind: type) -> bool:
     )
 
 
-def _wraps(value: object) -> bool:
-    """Tell whether an object stands for what it wraps, as ``functools.wraps`` and wrapt say it."""
+def _says_something(value: Any) -> bool:
+    """Tell whether an object on a class is something to be read, and not a patch, nor empty."""
+    if isinstance(value, type) or hasattr(type(value), "__get__"):
+        return False
     spaces: list[Any] = [vars(one) for one in type(value).__mro__]
     with suppress(AttributeError):  # it has slots, or is made in C
         spaces.append(object.__getattribute__(value, "__dict__"))
-    return any("__wrapped__" in one for one in spaces)
+    if any("__wrapped__" in one for one in spaces):
+        return False
+    try:
+        items = iter(value)
+        return items is value or next(items, _NOTHING) is not _NOTHING
+    except Exception:  # noqa: BLE001  # the package's own code: it is not to be gone through
+        return True
 
 
 def _say() -> None:

@@ -57,6 +57,31 @@ declare(collections.UserDict)
 import collections
 collections.UserDict.{self.attribute} = lambda self: None
 """,
+            f"{self.name}/descriptor.py": f"""
+import collections
+class Descriptor:
+    def __get__(self, instance, owner): return None
+collections.UserDict.{self.attribute} = Descriptor()
+""",
+            f"{self.name}/empty.py": f"""
+import collections
+class Declarations:
+    def __iter__(self): return iter(())
+collections.UserDict.{self.attribute} = Declarations()
+""",
+            f"{self.name}/list.py": f"""
+import collections
+class Declarations:
+    def __iter__(self): return iter("one")
+collections.UserDict.{self.attribute} = Declarations()
+""",
+            f"{self.name}/iterator.py": f"""
+import collections
+class Iterator:
+    def __iter__(self): return self
+    def __next__(self): raise AssertionError("it is not to be used up")
+collections.UserDict.{self.attribute} = Iterator()
+""",
             f"{self.name}/wraps.py": f"""
 import collections
 class Wrapper:
@@ -312,8 +337,20 @@ cls.{package.attribute} = Declaration()
     assert not hasattr(realm_of(second).modules[package.name], "late")
 
 
-@pytest.mark.parametrize("module", ["patch", "wraps"])
-def test_a_patch_is_no_refusal(world: World, package: Package, module: str) -> None:
+@pytest.mark.parametrize("module", ["list", "iterator"])
+def test_what_can_be_iterated_over_is_refused_if_there_may_be_something_in_it(
+    world: World, package: Package, module: str
+) -> None:
+    first, second = world.versions(package.name, "1.0", "2.0", files=package.files)
+    load(first, package, module)
+    with pytest.raises(StandardLibraryConflictError):
+        load(second, package, "late")
+
+
+@pytest.mark.parametrize("module", ["patch", "wraps", "descriptor", "empty"])
+def test_neither_a_patch_nor_what_is_empty_is_a_refusal(
+    world: World, package: Package, module: str
+) -> None:
     first, second = world.versions(package.name, "1.0", "2.0", files=package.files)
     load(first, package, module)
     load(second, package, "late")
