@@ -7,7 +7,7 @@ then mixes the two up, or fails in its own code with an error that says nothing 
 
 What lies there is looked at only if two copies of one package are in the process, by the
 types of all values at once: a class of a realm's is none that the standard library uses.
-After a load that is no more than those classes which have not as many attributes as before.
+The second time that is no more than those classes which have not as many attributes as before.
 Functions and classes are patches (:mod:`omnipkg_meta.patches`), and so are descriptors and
 what wraps the attribute that it stands for (``__wrapped__``): they act, whoever finds them.
 And what is empty says nothing: zope.interface notes on each class that it is asked about
@@ -59,6 +59,9 @@ class _Left(NamedTuple):
     place: str
 
 
+#: Attributes that hold objects of realms' classes, or did; what they hold, and whether it says
+#: something, may have changed since.
+_noted: dict[tuple[type, str], None] = {}
 #: What was found: the first object of each realm and module; it may be gone since.
 _found: dict[tuple[Realm, str], _Left] = {}
 #: Of which package of which realm it was said.
@@ -85,10 +88,8 @@ def before_activation(realm: Realm) -> None:
         StandardLibraryConflictError: one would; nothing of it was loaded.
     """
     if realm is not MAIN and _is_beside_another(realm):
-        _look(anew=True)
-        for part, left in _against(realm):
-            if part not in realm.modules:
-                raise _error(realm, part, left)
+        _look()
+        _refuse(realm, [part for part, _ in _against(realm) if part not in realm.modules])
 
 
 def before_load(realm: Realm, name: str) -> None:
@@ -105,10 +106,15 @@ def before_load(realm: Realm, name: str) -> None:
         name in one.modules for one in (*providers(name), MAIN) if one is not realm
     ):
         _look()  # what code left that ran when nothing was loaded, nobody has looked for
-    if any(_is_in(name, part) for part, _ in _against(realm)):
+    _refuse(realm, [part for part, _ in _against(realm) if _is_in(name, part)])
+
+
+def _refuse(realm: Realm, parts: Sequence[str]) -> None:
+    """Refuse packages of a realm, unless what was left is gone since."""
+    if parts:
         _look(anew=True)
         for part, left in _against(realm):
-            if _is_in(name, part):
+            if part in parts:
                 raise _error(realm, part, left)
 
 
@@ -250,37 +256,42 @@ def _look(*, anew: bool = False) -> list[_Left]:
     """Find out what lies on classes of the standard library; return what is new.
 
     Args:
-        anew: whether to look at all of them again, and forget what is gone.
+        anew: whether to look at all of them again.
     """
     with _lock:
         _search_modules()
         lengths = list(map(len, _namespaces))
-        if lengths == _lengths and not anew:
-            return []
-        known = zip(_classes, _namespaces, _lengths, lengths, strict=True)
-        looked = [
-            (one, list(space.items()))  # a list: another thread may be setting an attribute
-            for one, space, before, now in known
-            if anew or before != now
-        ]
-        _lengths[:] = lengths
-        kinds = {type(value) for _, items in looked for _, value in items}
-        owners = {kind: owner for kind in kinds if (owner := _owner(kind)) is not None}
+        if lengths != _lengths or anew:
+            known = zip(_classes, _namespaces, _lengths, lengths, strict=True)
+            _note([one for one, _, before, now in known if anew or before != now])
+            _lengths[:] = lengths
         there: dict[tuple[Realm, str], _Left] = {}
-        for one, items in looked if owners else ():
-            for name, value in items:
-                kind = type(value)
-                realm = owners.get(kind)
-                if realm is not None and _says_something(value):
-                    module = str(_module_of(kind))
-                    place = f"{_module_of(one)}.{one.__qualname__}.{name}"
-                    left = _Left(realm, f"{module}.{kind.__qualname__}", module, place)
-                    there.setdefault((realm, module), left)
+        for one, name in _noted:
+            value = vars(one).get(name)
+            kind = type(value)
+            realm = _owner(kind)
+            if realm is not None and _says_something(value):
+                module = str(_module_of(kind))
+                place = f"{_module_of(one)}.{one.__qualname__}.{name}"
+                left = _Left(realm, f"{module}.{kind.__qualname__}", module, place)
+                there.setdefault((realm, module), left)
         new = [left for key, left in there.items() if key not in _found]
-        if anew:
-            _found.clear()
+        _found.clear()
         _found.update(there)
         return new
+
+
+def _note(classes: Sequence[type]) -> None:
+    """Note the attributes of classes that hold objects of a realm's, which are few if any."""
+    kinds: set[type] = set()
+    for one in classes:
+        # Of a list: another thread may be setting an attribute.
+        kinds.update(map(type, list(vars(one).values())))
+    foreign = {kind for kind in kinds if _owner(kind) is not None}
+    for one in classes if foreign else ():
+        for name, value in list(vars(one).items()):
+            if type(value) in foreign:
+                _noted[one, name] = None
 
 
 def _search_modules() -> None:

@@ -337,6 +337,23 @@ cls.{package.attribute} = Declaration()
     assert not hasattr(realm_of(second).modules[package.name], "late")
 
 
+def test_what_was_empty_when_it_was_looked_at_may_say_something_later(
+    world: World, package: Package
+) -> None:
+    package.files[f"{package.name}/filled.py"] = f"""
+import collections
+from {package.name} import empty as _empty
+collections.UserDict.{package.attribute}.__class__.__iter__ = lambda self: iter("one")
+"""
+    first, second, third = world.versions(package.name, "1.0", "2", "3", files=package.files)
+    load(first, package, "empty")
+    load(second, package, "late")
+    with pytest.warns(StandardLibraryPatchWarning):
+        load(first, package, "filled")
+    with pytest.raises(StandardLibraryConflictError):
+        load(third, package, "late")
+
+
 @pytest.mark.parametrize("module", ["list", "iterator"])
 def test_what_can_be_iterated_over_is_refused_if_there_may_be_something_in_it(
     world: World, package: Package, module: str
