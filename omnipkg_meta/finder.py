@@ -76,6 +76,7 @@ class RealmFinder:
             realm = frame.f_globals.get(LOADED_INTO)
             if realm is not None:  # it was asked who asks, and this is for that realm's copy
                 with without_import_lock():
+                    standard_classes.before_load(realm, name)
                     return _spec_in_realm(realm, name, path, target)
         if (
             top not in CLAIMED

@@ -93,6 +93,11 @@ class RealmModules(dict):  # type: ignore[type-arg]
         return _missing(name, frame)
 
     def __contains__(self, name: object) -> bool:
+        if not is_claimed(name):
+            found = dict.__contains__(self, name)
+            # What is claimed meanwhile stands in main's table before it is gone from here.
+            if found or not is_claimed(name):
+                return found
         frame = _getframe().f_back
         realm = realm_for(name, frame)
         if realm is not None:
@@ -103,18 +108,20 @@ class RealmModules(dict):  # type: ignore[type-arg]
         found = dict.get(self, name, _NOTHING)
         if found is not _NOTHING:
             return found
-        realm = realm_for(name, _getframe().f_back)
-        modules = self if realm is None else realm.modules
-        found = dict.get(modules, name, _NOTHING)
-        if found is not _NOTHING:
-            return found
-        if realm is not None or _current() is not None:
+        if is_claimed(name):
+            realm = realm_for(name, _getframe().f_back)
+            found = dict.get(self if realm is None else realm.modules, name, _NOTHING)
+            if found is not _NOTHING:
+                return found
+            before_import()
+        elif _current() is not None:
             before_import()
         return default
 
     def __setitem__(self, name: Any, module: Any) -> None:
         frame = _getframe().f_back
-        take(name, module, frame)
+        if dict.get(self, name, _NOTHING) is not module:  # else it is taken to the end
+            take(name, module, frame)
         _apply(put, self, name, frame, module)
 
     def __delitem__(self, name: Any) -> None:

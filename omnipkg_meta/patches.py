@@ -25,6 +25,7 @@ from __future__ import annotations
 import sys
 import warnings
 from functools import partial
+from itertools import chain, repeat
 from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,8 @@ _ONE_PER_PROCESS = frozenset({"typing_extensions"})
 #: Code that acts for its caller anyway.
 _TRANSPARENT = frozenset({Kind.TRANSPARENT, Kind.METADATA, Kind.LOADER, Kind.LAZY, Kind.OURS})
 
+_REALM = repeat("__realm__")
+
 #: Where was looked, to the values that were there then.
 _seen: dict[str, list[Any]] = {}
 _said: set[tuple[object, str]] = set()
@@ -90,10 +93,7 @@ def report() -> None:
             continue
         _seen[place] = values
         _note_stand_ins(namespace)
-        for name, value in list(namespace.items()):
-            # A function of the module itself, as nearly all are, costs no call.
-            if type(value) is FunctionType and "__realm__" not in value.__globals__:
-                continue
+        for name, value in list(namespace.items()) if _is_touched(namespace) else ():
             realm = _home(value)
             if realm is None or f"{place}.{name}" in _SETTINGS:
                 continue
@@ -101,7 +101,23 @@ def report() -> None:
 
 
 _is_function = partial(type.__instancecheck__, FunctionType)
+_is_class = partial(type.__instancecheck__, type)
+_is_builtin = partial(type.__instancecheck__, BuiltinFunctionType)
 _file_of = attrgetter("__code__.co_filename")
+_namespace_of = attrgetter("__globals__")
+_module_of = attrgetter("__module__")
+
+
+def _is_touched(namespace: Mapping[str, Any]) -> bool:
+    """Tell whether a bubble's code may have defined something in a namespace.
+
+    Nearly always it has not, as the C code that goes through all of it finds out.
+    """
+    values = list(namespace.values())
+    if any(map(dict.__contains__, map(_namespace_of, filter(_is_function, values)), _REALM)):
+        return True
+    named = chain(filter(_is_class, values), filter(_is_builtin, values))
+    return any(str(one).partition(".")[0] in CLAIMED for one in set(map(_module_of, named)))
 
 
 def _note_stand_ins(namespace: Mapping[str, Any]) -> None:

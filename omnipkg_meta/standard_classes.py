@@ -102,9 +102,10 @@ def before_load(realm: Realm, name: str) -> None:
     Raises:
         StandardLibraryConflictError: it would find some.
     """
-    if "." not in name and any(
-        name in one.modules for one in (*providers(name), MAIN) if one is not realm
-    ):
+    if "." in name:
+        if not _found:
+            return  # as for nearly every module there is
+    elif any(name in one.modules for one in (*providers(name), MAIN) if one is not realm):
         _look()  # what code left that ran when nothing was loaded, nobody has looked for
     _refuse(realm, [part for part, _ in _against(realm) if _is_in(name, part)])
 

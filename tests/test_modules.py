@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import omnipkg_meta as om
-from omnipkg_meta import answering, modules, storage
+from omnipkg_meta import modules, storage
 from tests.worlds import World, seen, world_fixture  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -370,17 +370,22 @@ def test_a_name_that_is_claimed_between_the_question_and_the_answer_is_answered_
     world.install(world.wheel(name, "0.5"))
     module = importlib.import_module(name)
     assert name in dict.keys(sys.modules)
-    ask = answering.realm_for
     asked: list[str] = []
 
-    def another_thread_claims_it(key: Any, frame: Any) -> Any:
-        answer = ask(key, frame)
-        if key == name and not asked:
-            asked.append(key)
-            storage.claim([name])
+    def and_then_another_thread_claims_it(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(key: Any, *frame: Any) -> Any:
+            found = ask(key, *frame)
+            if key == name and not asked:
+                asked.append(key)
+                storage.claim([name])
+            return found
+
         return answer
 
-    monkeypatch.setattr(modules, "realm_for", another_thread_claims_it)
+    for question in ("realm_for", "is_claimed"):
+        asks = and_then_another_thread_claims_it(getattr(modules, question))
+        monkeypatch.setattr(modules, question, asks)
     assert ANSWERS[way](name, module)
+    assert asked
     assert name not in dict.keys(sys.modules)
     assert (name in sys.modules) is (way not in ("pop", "pop with a default", "del"))
