@@ -124,7 +124,7 @@ class Targets:
         with suppress(ValueError):
             lines = record.read(self._info)
         record.import_names({"leaf": [one.path for one in lines]})
-        for found in verify.compare(self._site, [self._info.name]):
+        for found in verify.compare(self._site, verify.expected(self._site, [self._info.name])):
             str(found).encode("utf-8", "surrogateescape")
 
     def scripts(self, data: bytes) -> None:

@@ -101,8 +101,8 @@ def wrong(site_packages: Path, cached: Iterable[str]) -> dict[str, str]:
     what = "is not what its source compiles to"
     with crew(
         "examine", (site_packages,), wanted, worth=_WORTH_A_PROCESS, output=subprocess.PIPE
-    ) as processes:
-        for process in processes:
+    ) as helpers:
+        for process in helpers.processes:
             told = process.communicate()[0]
             alike.update(map(os.fsdecode, told.split(b"\0")))
             if process.returncode:  # marshal promises nothing about what is not its own
@@ -128,9 +128,9 @@ def compiling(site_packages: Path, final: Path, *, keep_open: int | None = None)
         if path.endswith(".py")
     }
     places = (site_packages, final)
-    with crew("make", places, sizes, worth=_WORTH_A_PROCESS, keep_open=keep_open) as processes:
+    with crew("make", places, sizes, worth=_WORTH_A_PROCESS, keep_open=keep_open) as helpers:
         yield
-        for process in processes:
+        for process in helpers.processes:
             process.wait()
 
 

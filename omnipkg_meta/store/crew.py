@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from omnipkg_meta.store import worker
 
@@ -19,10 +19,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["crew", "processors"]
+__all__ = ["Crew", "crew", "processors"]
 
 # So many bytes are dealt with at a time, by whoever is free.
 _AT_A_TIME = 20_000
+
+
+class Crew(NamedTuple):
+    """The processes, and what they have yet to do.
+
+    Attributes:
+        processes: the processes.
+        queue: the descriptor that portions of the work are read from, by whoever is free.
+    """
+
+    processes: list[subprocess.Popen[bytes]]
+    queue: int
+
+    def portions(self) -> Iterator[list[str]]:
+        """Yield what nobody has begun yet, to be done by this process as well."""
+        return worker.portions(self.queue)
 
 
 @contextmanager
@@ -32,9 +48,10 @@ def crew(
     sizes: Mapping[str, int],
     *,
     worth: int,
+    most: int | None = None,
     output: int = subprocess.DEVNULL,
     keep_open: int | None = None,
-) -> Iterator[list[subprocess.Popen[bytes]]]:
+) -> Iterator[Crew]:
     """Start as many processes as are worth it, and tell them what to do; none outlives the block.
 
     Args:
@@ -42,10 +59,12 @@ def crew(
         places: the directories that it is told of.
         sizes: the files, and how large each is.
         worth: how large are those that take as long as to start a process.
+        most: how many processes at most; as many as there are processors when not given.
         output: where the processes write to.
         keep_open: a file descriptor that they inherit, or None.
     """
-    count = min(processors(), 1 + sum(sizes.values()) // worth) if sizes else 0
+    most = processors() if most is None else most
+    count = min(most, 1 + sum(sizes.values()) // worth) if sizes else 0
     # Not with this process's warnings, start-up files or settings.
     command = [sys.executable, "-I", "-S", "-W", "ignore", worker.__file__, task]
     command += [os.path.join(place, "") for place in places]  # noqa: PTH118
@@ -64,12 +83,12 @@ def crew(
                 )
                 started.append(process)
         finally:
-            os.close(reading)
             # A thread: a pipe takes so much and no more, until somebody has read it.
-            teller = threading.Thread(target=_tell, args=(writing, sizes, count))
+            teller = threading.Thread(target=_tell, args=(writing, sizes, count + 1))
             teller.start()
-        yield started
+        yield Crew(started, reading)
     finally:
+        os.close(reading)
         for process in started:
             process.kill()
             process.wait()

@@ -20,7 +20,7 @@ from omnipkg_meta.store import archives, launchers, native_files, record
 from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES
 from omnipkg_meta.store.bytecode import compiling
 from omnipkg_meta.store.staging import sync
-from omnipkg_meta.store.verify import compare, digesting
+from omnipkg_meta.store.verify import compare, digesting, expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from omnipkg_meta.requirements import Asked
     from omnipkg_meta.store import builders
     from omnipkg_meta.store.lock import Lock
+    from omnipkg_meta.store.record import Recorded
     from omnipkg_meta.store.tasks import Task
     from omnipkg_meta.store.verify import Difference
 
@@ -40,13 +41,15 @@ class _Installed(NamedTuple):
 
     Attributes:
         dist_infos: the metadata directory of each distribution.
+        lines: what the RECORD of each says.
         native: the native files, each with an inode of its own.
-        rewritten: the digests of the files that the wheels' own RECORDs are wrong about.
+        private: what became of the names of libraries.
     """
 
     dist_infos: dict[str, str]
+    lines: dict[str, list[Recorded]]
     native: list[str]
-    rewritten: dict[str, str]
+    private: native_files.Private
 
 
 def fill(
@@ -80,7 +83,8 @@ def fill(
     built.mkdir(mode=0o700)
     pylock_path, site_packages = built / LOCK, built / SITE_PACKAGES
     pylock_path.write_text(resolved.to_toml(), "utf-8")
-    dist_infos, native, rewritten = _install(task, tool, resolved, pylock_path, site_packages)
+    installed, rewritten = _install(task, tool, resolved, pylock_path, site_packages)
+    dist_infos, private = installed.dist_infos, installed.private
 
     if compile_bytecode:
         say("compiling byte code")
@@ -88,12 +92,12 @@ def fill(
         if compile_bytecode:
             there = final / SITE_PACKAGES
             beside.enter_context(compiling(site_packages, there, keep_open=task.keep_open))
-        private = native_files.make_private(site_packages, native, resolved.bubble_id)
-        rewritten.update(private.rewritten)
         scripts = record.script_targets(site_packages / info for info in dist_infos.values())
         launchers.write(built / SCRIPTS, scripts)
         distributions = _describe(resolved, dist_infos, site_packages)
-        import_names = _import_names(dist_infos, site_packages)
+        import_names = record.import_names(
+            {name: [line.path for line in lines] for name, lines in installed.lines.items()}
+        )
 
     frame = [LOCK]
     if scripts:
@@ -108,7 +112,7 @@ def fill(
         "created": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
         "distributions": distributions,
         "import_names": import_names,
-        "native_files": native,
+        "native_files": installed.native,
         # How the loader knows them: the private name of each library's name, the names that
         # could not be made private, and the files that were left alone.
         "native": {
@@ -131,8 +135,12 @@ def fill(
 
 def _install(
     task: Task, tool: builders.Builder, resolved: Lock, pylock: Path, site_packages: Path
-) -> _Installed:
-    """Install, give native files an inode of their own, and compare all with RECORD."""
+) -> tuple[_Installed, dict[str, str]]:
+    """Install, and compare all with RECORD.
+
+    Returns:
+        What was installed, and the digests of the files that RECORD is wrong about by now.
+    """
     installed, wrong = _install_once(task, tool, resolved, pylock, site_packages, fresh=False)
     if wrong:
         # uv hard-links from its cache: who edits a file of some environment in place edits the
@@ -149,8 +157,8 @@ def _install(
             requirements=[one.text for one in task.asked],
             output="\n".join(map(str, wrong)),
         )
-    installed.rewritten.update({one.path: record.digest(site_packages / one.path) for one in wrong})
-    return installed
+    rewritten = {one.path: record.digest(site_packages / one.path) for one in wrong}
+    return installed, {**rewritten, **installed.private.rewritten}
 
 
 def _install_once(
@@ -166,11 +174,18 @@ def _install_once(
     tool.install(task, resolved, pylock, site_packages, fresh=fresh)
     dist_infos = _dist_infos(site_packages, resolved, task.asked)
     present = dict(record.files(site_packages))
-    infos = list(dist_infos.values())
-    with digesting(site_packages, infos, present, keep_open=task.keep_open) as apart:
-        native = native_files.own(site_packages, present)
-        wrong = compare(site_packages, infos, present=present, apart=apart)
-    return _Installed(dist_infos, native, {}), wrong
+    recorded = expected(site_packages, dist_infos.values())
+    native = native_files.find(present)
+    with digesting(
+        site_packages, recorded, present, known=native, keep_open=task.keep_open
+    ) as apart:
+        digests = native_files.own(native, recorded.digests)
+        # Before the comparison, since helpers are still at it: what it finds wrong is thrown
+        # away, with what was done to it. The digests are those of the files as they came.
+        private = native_files.make_private(site_packages, native, resolved.bubble_id)
+        wrong = compare(site_packages, recorded, present=present, apart=apart, known=digests)
+    lines = {name: recorded.lines.get(info, []) for name, info in dist_infos.items()}
+    return _Installed(dist_infos, lines, list(native), private), wrong
 
 
 def _dist_infos(site_packages: Path, resolved: Lock, wanted: Sequence[Asked]) -> dict[str, str]:
@@ -204,15 +219,6 @@ def _describe(resolved: Lock, dist_infos: dict[str, str], site_packages: Path) -
         }
         for name, info in dist_infos.items()
     }
-
-
-def _import_names(dist_infos: dict[str, str], site_packages: Path) -> dict[str, list[str]]:
-    return record.import_names(
-        {
-            name: [line.path for line in record.read(site_packages / info)]
-            for name, info in dist_infos.items()
-        }
-    )
 
 
 def _own_version() -> str:

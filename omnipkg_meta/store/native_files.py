@@ -47,11 +47,12 @@ from omnipkg_meta.store import elf, record
 from omnipkg_meta.store.bubble import LINK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from io import FileIO
 
     from omnipkg_meta.store.elf import Elf
 
-__all__ = ["Private", "find_patchelf", "make_private", "of_the_process", "own"]
+__all__ = ["Private", "find", "find_patchelf", "make_private", "of_the_process", "own"]
 
 #: One in a process by their nature: the runtimes of C, C++ and Python, whose state is
 #: shared on purpose and which promise that the newest serves all; and the OpenMP of Intel
@@ -69,6 +70,7 @@ _TAG = 8  # characters of base 32: 40 bits
 _SHORTEST = 6  # a tag of fewer characters would not be one
 _FICLONE = 0x40049409  # linux/fs.h
 _WORKERS = min(4, os.cpu_count() or 1)
+_PIECE = 1 << 19  # bytes that are copied at a time: a processor's cache holds them
 # What says that a file system has no links of that kind.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK})
 
@@ -90,28 +92,42 @@ class Private:
     rewritten: dict[str, str] = field(default_factory=dict)
 
 
-def own(site_packages: Path, present: Mapping[str, os.DirEntry[str]] | None = None) -> list[str]:
-    """Give each native file an inode of its own, and return them all.
+def find(present: Mapping[str, os.DirEntry[str]]) -> dict[str, os.DirEntry[str]]:
+    """Return the native ones among files (:func:`record.files`).
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    return {
+        path: entry
+        for path, entry in present.items()
+        if not entry.is_symlink() and record.is_native(entry)
+    }
+
+
+def own(
+    native: Mapping[str, os.DirEntry[str]], wanted: Mapping[str, str] | None = None
+) -> dict[str, str | None]:
+    """Give each native file an inode of its own, and digest it on the way.
 
     Args:
-        site_packages: the directory.
-        present: the files in it (:func:`record.files`), for who knows them already.
+        native: the files.
+        wanted: the digest that each should have, which says how it is to be digested; what is
+            not in it is not.
+
+    Returns:
+        The digest of each as it was found; None where none that could be computed is wanted.
 
     Raises:
         OSError: a file cannot be read or written.
     """
-    native = [
-        (path, entry)
-        for path, entry in (
-            dict(record.files(site_packages)) if present is None else present
-        ).items()
-        if not entry.is_symlink() and record.is_native(entry)
-    ]
-    linked = [entry for _, entry in native if entry.stat().st_nlink > 1]
+    wanted = wanted or {}
+    # The largest first: a thread that comes to it last would work on it alone.
+    paths = sorted(native, key=lambda path: native[path].stat().st_size, reverse=True)
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for _ in pool.map(_make_own, linked):
-            pass
-    return [path for path, _ in native]
+        digests = pool.map(_make_own, (native[path] for path in paths), map(wanted.get, paths))
+        found = dict(zip(paths, digests, strict=True))
+    return {path: found[path] for path in native}
 
 
 def make_private(site_packages: Path, native: Iterable[str], seed: str) -> Private:
@@ -428,14 +444,45 @@ def _on_system(name: str) -> bool:
     )
 
 
-def _make_own(entry: os.DirEntry[str]) -> None:
+def _make_own(entry: os.DirEntry[str], wanted: str | None) -> str | None:
     status = entry.stat()
+    digest = record.Digest(wanted)
+    if status.st_nlink == 1:
+        _read(entry.path, digest)
+        return digest.word()
     copy = f"{entry.path}.own"
-    if not _clone(entry.path, copy):
-        shutil.copyfile(entry.path, copy)
+    if _clone(entry.path, copy):
+        _read(copy, digest)
+    else:
+        _copy(entry.path, copy, digest)
     os.chmod(copy, stat.S_IMODE(status.st_mode))  # noqa: PTH101 (a hot path)
     os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
     os.replace(copy, entry.path)  # noqa: PTH105 (the same)
+    return digest.word()
+
+
+def _read(path: str, digest: record.Digest) -> None:
+    if digest:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a hot path)
+            for piece in _pieces(file):
+                digest.update(piece)
+
+
+def _copy(path: str, copy: str, digest: record.Digest) -> None:
+    """Copy a file, and digest it while its bytes are in the processor's cache."""
+    with open(path, "rb", buffering=0) as file, open(copy, "wb", buffering=0) as written:  # noqa: PTH123
+        for piece in _pieces(file):
+            digest.update(piece)
+            rest = piece
+            while rest:
+                rest = rest[written.write(rest) :]
+
+
+def _pieces(file: FileIO) -> Iterator[memoryview]:
+    """Yield what a file holds, each piece in the place of the one before."""
+    place = memoryview(bytearray(_PIECE))
+    while size := file.readinto(place):
+        yield place[:size]
 
 
 def _clone(source: str, copy: str) -> bool:

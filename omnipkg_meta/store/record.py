@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from hashlib import _Hash
     from pathlib import Path
 
 __all__ = [
+    "Digest",
     "Recorded",
     "digest",
     "files",
@@ -110,7 +112,41 @@ def digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
             size = _MANY
     finally:
         os.close(descriptor)
+    return _word(algorithm, hasher)
+
+
+def _word(algorithm: str, hasher: _Hash) -> str:
     return f"{algorithm}={base64.urlsafe_b64encode(hasher.digest()).rstrip(b'=').decode()}"
+
+
+class Digest:
+    """What computes a digest like another one, while somebody reads the file for a purpose.
+
+    Args:
+        wanted: the other one, as RECORD writes it; None or empty where there is none.
+    """
+
+    def __init__(self, wanted: str | None) -> None:
+        self._algorithm = (wanted or "").partition("=")[0]
+        self._hasher = None
+        if self._algorithm:
+            with suppress(ValueError):  # there is no such algorithm
+                self._hasher = hashlib.new(self._algorithm)
+        if self._hasher is not None and not self._hasher.digest_size:
+            self._hasher = None  # SHAKE: of any size
+
+    def __bool__(self) -> bool:
+        """Say whether there is something to compute."""
+        return self._hasher is not None
+
+    def update(self, data: memoryview) -> None:
+        """Take more of the file."""
+        if self._hasher is not None:
+            self._hasher.update(data)
+
+    def word(self) -> str | None:
+        """Return the digest as RECORD writes it; None where none can be computed."""
+        return None if self._hasher is None else _word(self._algorithm, self._hasher)
 
 
 def is_large(entry: os.DirEntry[str]) -> bool:
@@ -133,10 +169,10 @@ def files(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 def is_native(entry: os.DirEntry[str]) -> bool:
     """Say whether a file is a shared object or a program: by its name, else by its first bytes."""
-    if _NATIVE_NAME.search(entry.name):
-        return True
     if os.path.splitext(entry.name)[1].lower() in _PLAIN_SUFFIXES:  # noqa: PTH122 (a hot path)
         return False
+    if _NATIVE_NAME.search(entry.name):
+        return True
     if not entry.is_file():
         return False
     with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 (the same)

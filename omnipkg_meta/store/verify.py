@@ -15,23 +15,35 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from omnipkg_meta.errors import BubbleInvalidError
-from omnipkg_meta.store import record
+from omnipkg_meta.store import record, worker
 from omnipkg_meta.store.bubble import LINK, LOCK, MANIFEST, SCRIPTS, SITE_PACKAGES
 from omnipkg_meta.store.bytecode import is_byte_code, wrong
 from omnipkg_meta.store.crew import crew, processors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from omnipkg_meta.store.bubble import Bubble
+    from omnipkg_meta.store.crew import Crew
+    from omnipkg_meta.store.record import Recorded
 
-__all__ = ["Apart", "Difference", "compare", "digesting", "problems", "require_whole"]
+__all__ = [
+    "Apart",
+    "Difference",
+    "Expected",
+    "compare",
+    "digesting",
+    "expected",
+    "problems",
+    "require_whole",
+]
 
 _SHA256 = re.compile(r"sha256=[\w-]{43}", re.ASCII)
 # To start a process takes as long as to digest so many small files.
 _MANY_FILES = 1500
 _OUTSIDE = "is a link that points outside"
+_CHANGED = "was changed"
 _WORKERS = min(4, os.cpu_count() or 1)
 
 
@@ -43,6 +55,20 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path} {self.what}"
+
+
+class Expected(NamedTuple):
+    """What the RECORDs of distributions say that there is.
+
+    Attributes:
+        digests: the digest of each file, by its path.
+        faults: what is wrong with the RECORDs themselves.
+        lines: what each RECORD says, by the name of the metadata directory.
+    """
+
+    digests: dict[str, str]
+    faults: list[Difference]
+    lines: dict[str, list[Recorded]]
 
 
 #: The bubbles that were found whole in this process, with what tells them from others that
@@ -88,7 +114,8 @@ def problems(bubble: Bubble) -> list[str]:
     known = rewritten if isinstance(rewritten, dict) else {}
     known = {path: str(wanted) for path, wanted in known.items()}
     later: list[str] = []
-    found += map(str, compare(bubble.site_packages, infos, known, later=later))
+    recorded = expected(bubble.site_packages, infos)
+    found += map(str, compare(bubble.site_packages, recorded, known, later=later))
     found += [f"{path} {what}" for path, what in wrong(bubble.site_packages, later).items()]
     found += _frame_problems(bubble)
     return found
@@ -104,44 +131,56 @@ class Apart:
     def __init__(
         self,
         paths: frozenset[str] = frozenset(),
-        processes: Sequence[subprocess.Popen[bytes]] = (),
+        crew: Crew | None = None,
+        site_packages: str = "",
     ) -> None:
         self.paths = paths
-        self._processes = processes
+        self._crew = crew
+        self._site_packages = site_packages
 
     def unlike(self) -> list[str]:
-        """Wait for the processes, and return the files that are not what RECORD says.
+        """Join the processes, and return the files that are not what RECORD says.
 
         All of them, if a process did not come to its end: somebody else has to look.
         """
-        told = [one.communicate()[0] for one in self._processes]
-        if any(one.returncode for one in self._processes):
+        if self._crew is None:
+            return []
+        found = set()
+        for words in self._crew.portions():
+            for path, wanted in zip(words[::2], words[1::2], strict=True):
+                if worker.digest(self._site_packages + path) != wanted:
+                    found.add(path)
+        told = [one.communicate()[0] for one in self._crew.processes]
+        if any(one.returncode for one in self._crew.processes):
             return sorted(self.paths)
-        return sorted({os.fsdecode(path) for all_ in told for path in all_.split(b"\0") if path})
+        found.update(os.fsdecode(path) for all_ in told for path in all_.split(b"\0") if path)
+        return sorted(found)
 
 
 @contextmanager
 def digesting(
     site_packages: Path,
-    dist_infos: list[str],
+    recorded: Expected,
     present: Mapping[str, os.DirEntry[str]],
     *,
+    known: Container[str] = (),
     keep_open: int | None = None,
 ) -> Iterator[Apart]:
     """Have small files digested beside the block, where there are so many that it pays.
 
     Args:
         site_packages: the directory.
-        dist_infos: the names of the metadata directories in it.
+        recorded: what RECORDs say of it.
         present: the files in it.
+        known: the files that somebody else digests.
         keep_open: a file descriptor that the processes inherit, or None.
     """
-    expected, _ = _expected(site_packages, dist_infos)
     small = {
         path: f"{path}\0{wanted}"
-        for path, wanted in expected.items()
+        for path, wanted in recorded.digests.items()
         if _SHA256.fullmatch(wanted)
         and (entry := present.get(path)) is not None
+        and path not in known
         and not entry.is_symlink()
         and not record.is_large(entry)
     }
@@ -152,26 +191,28 @@ def digesting(
     with crew(
         *("digest", (site_packages,), words),
         worth=_MANY_FILES,
+        most=processors() - 1,  # this process joins them when it has nothing else to do
         output=subprocess.PIPE,
         keep_open=keep_open,
-    ) as processes:
-        yield Apart(frozenset(small), processes)
+    ) as helpers:
+        yield Apart(frozenset(small), helpers, os.path.join(site_packages, ""))  # noqa: PTH118
 
 
 def compare(
     site_packages: Path,
-    dist_infos: list[str],
+    recorded: Expected,
     rewritten: Mapping[str, str] | None = None,
     *,
     present: Mapping[str, os.DirEntry[str]] | None = None,
     later: list[str] | None = None,
     apart: Apart | None = None,
+    known: Mapping[str, str | None] | None = None,
 ) -> list[Difference]:
     """Compare ``site-packages`` with the RECORD of each distribution in it.
 
     Args:
         site_packages: the directory.
-        dist_infos: the names of the metadata directories in it.
+        recorded: what the RECORDs say (:func:`expected`).
         rewritten: the digests of files that RECORD is wrong about, on purpose or by a
             fault of the wheel.
         present: the files in it (:func:`record.files`), for who knows them already.
@@ -179,39 +220,44 @@ def compare(
             recorded: Python makes it when it likes, also in place of what a wheel brought
             along.  Without it such files are differences like all others.
         apart: what helper processes do of it (:func:`digesting`).
+        known: the digests of files that were read already, None where RECORD names none that
+            could be computed.
     """
-    expected, found = _expected(site_packages, dist_infos)
-    expected.update(rewritten or {})
+    wanted = {**recorded.digests, **(rewritten or {})}
+    found = list(recorded.faults)
     if present is None:
         present = dict(record.files(site_packages))
-    missing = sorted(expected.keys() - present.keys())
+    missing = sorted(wanted.keys() - present.keys())
     found += [Difference(path, "is missing") for path in missing if not is_byte_code(path)]
-    for path, trouble in _troubles(site_packages, expected, present, apart or Apart()):
-        if later is not None and trouble != _OUTSIDE and is_byte_code(path, expected):
+    for path, trouble in _troubles(site_packages, wanted, present, apart or Apart(), known or {}):
+        if later is not None and trouble != _OUTSIDE and is_byte_code(path, wanted):
             later.append(path)
         else:
             found.append(Difference(path, trouble))
     return found
 
 
-def _expected(
-    site_packages: Path, dist_infos: list[str]
-) -> tuple[dict[str, str], list[Difference]]:
-    """Return the digest of each file that a RECORD names, and what is wrong with the RECORDs."""
-    expected: dict[str, str] = {}
-    found: list[Difference] = []
+def expected(site_packages: Path, dist_infos: Iterable[str]) -> Expected:
+    """Read the RECORDs of distributions.
+
+    Args:
+        site_packages: the directory.
+        dist_infos: the names of the metadata directories in it.
+    """
+    found = Expected({}, [], {})
     for name in dist_infos:
         try:
             lines = record.read(site_packages / name)
         except (OSError, ValueError) as error:
-            found.append(Difference(f"{name}/RECORD", f"cannot be read: {error}"))
+            found.faults.append(Difference(f"{name}/RECORD", f"cannot be read: {error}"))
             continue
+        found.lines[name] = lines
         for path, digest in lines:
             if path.startswith(("/", "\\")) or (".." in path and ".." in path.split("/")):
-                found.append(Difference(f"{name}/RECORD", f"names a file outside: {path}"))
+                found.faults.append(Difference(f"{name}/RECORD", f"names a file outside: {path}"))
             else:
-                expected[path] = digest
-    return expected, found
+                found.digests[path] = digest
+    return found
 
 
 def _troubles(
@@ -219,6 +265,7 @@ def _troubles(
     expected: Mapping[str, str],
     present: Mapping[str, os.DirEntry[str]],
     apart: Apart,
+    known: Mapping[str, str | None],
 ) -> Iterator[tuple[str, str]]:
     """Yield the path of each file that is not as expected, and what is the matter with it."""
     large: list[tuple[str, str, str]] = []
@@ -228,8 +275,10 @@ def _troubles(
             yield path, _OUTSIDE
         elif wanted is None:
             yield path, "was added"
-        elif path in apart.paths:
+        elif path in apart.paths or (wanted and known.get(path) == wanted):
             pass
+        elif wanted and known.get(path) is not None:
+            yield path, _CHANGED
         elif wanted and record.is_large(entry):
             large.append((path, entry.path, wanted))
         elif wanted and (trouble := _differs(entry.path, wanted)):
@@ -254,7 +303,7 @@ def _differs(path: str, wanted: str) -> str | None:
     if wanted.startswith(LINK):
         # A link that the build made: it is its target's name that counts.
         same = os.path.islink(path) and os.readlink(path) == wanted.removeprefix(LINK)  # noqa: PTH114, PTH115
-        return None if same else "was changed"
+        return None if same else _CHANGED
     algorithm = wanted.partition("=")[0]
     try:
         same = record.digest(path, algorithm) == wanted
@@ -262,7 +311,7 @@ def _differs(path: str, wanted: str) -> str | None:
         return f"cannot be read: {error.strerror}"
     except (ValueError, TypeError):
         return f"has a digest of an unknown kind: {algorithm}"
-    return None if same else "was changed"
+    return None if same else _CHANGED
 
 
 def _version(info: Path) -> str | None:

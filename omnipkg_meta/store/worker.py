@@ -17,11 +17,26 @@ import sys
 from contextlib import suppress
 from types import CodeType
 
-__all__ = ["RECORD", "digest", "examine", "is_loaded", "is_what_its_source_compiles_to", "make"]
+TYPE_CHECKING = False  # without ``typing``, which takes longer to load than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "RECORD",
+    "digest",
+    "examine",
+    "is_loaded",
+    "is_what_its_source_compiles_to",
+    "make",
+    "portions",
+]
 
 #: The size of what is read at a time.  Who reads one gets all of it and no part of the next,
 #: since nothing else is ever written (PIPE_BUF of pipe(7) is as large).
 RECORD = 4096
+
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_AT_A_TIME = 1 << 16  # bytes that are read: as much as most files have
 
 _HEADER = 16  # bytes: magic number, flags, then time and size of the source, or its hash (PEP 552)
 
@@ -151,11 +166,30 @@ def digest(path: str) -> str | None:
     import hashlib
 
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            data = file.readall()
+        descriptor = os.open(path, _READ)
     except OSError:
         return None
-    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    hasher = hashlib.sha256()
+    try:
+        while chunk := os.read(descriptor, _AT_A_TIME):
+            hasher.update(chunk)
+            if len(chunk) < _AT_A_TIME:
+                break  # the end of a file that nobody writes to
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return "sha256=" + base64.urlsafe_b64encode(hasher.digest()).rstrip(b"=").decode()
+
+
+def portions(queue: int) -> Iterator[list[str]]:
+    """Yield what there is to do, a few words at a time, until there is nothing more.
+
+    Args:
+        queue: the descriptor that it is read from, by this process and by others.
+    """
+    while words := os.fsdecode(os.read(queue, RECORD).rstrip(b"\0")):
+        yield words.split("\0")
 
 
 def _main() -> None:
@@ -163,8 +197,8 @@ def _main() -> None:
 
     gc.disable()
     task, here, *there = sys.argv[1:]
-    while words := os.fsdecode(os.read(0, RECORD).rstrip(b"\0")):
-        given = iter(words.split("\0"))
+    for words in portions(0):
+        given = iter(words)
         for path in given:
             if task == "make":
                 make(here + path, there[0] + path)

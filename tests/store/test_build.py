@@ -255,7 +255,7 @@ def test_processes_that_compile_end_with_the_build_that_fails_meanwhile(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("subprocess.Popen", Noted)
-    monkeypatch.setattr("omnipkg_meta.store.native_files.make_private", full)
+    monkeypatch.setattr("omnipkg_meta.store.launchers.write", full)
     options = wheelhouse.options
     with pytest.raises(StoreError, match="no room"):
         build.install(["leaf"], store=store, index_options=options, compile_bytecode=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omnipkg_meta.store import record, verify, worker
+from omnipkg_meta.store import native_files, record, verify, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +33,10 @@ def bubble(make_bubble: MakeBubble, monkeypatch: pytest.MonkeyPatch) -> Bubble:
 def both(bubble: Bubble) -> tuple[list[verify.Difference], list[verify.Difference], int]:
     """Return what is found alone and with helpers, and how many files these had."""
     present = dict(record.files(bubble.site_packages))
-    alone = verify.compare(bubble.site_packages, [INFO], present=present)
-    with verify.digesting(bubble.site_packages, [INFO], present) as apart:
-        found = verify.compare(bubble.site_packages, [INFO], present=present, apart=apart)
+    recorded = verify.expected(bubble.site_packages, [INFO])
+    alone = verify.compare(bubble.site_packages, recorded, present=present)
+    with verify.digesting(bubble.site_packages, recorded, present) as apart:
+        found = verify.compare(bubble.site_packages, recorded, present=present, apart=apart)
     return sorted(alone), sorted(found), len(apart.paths)
 
 
@@ -86,6 +87,60 @@ def test_few_files_are_not_worth_a_process(
     bubble = make_bubble({"leaf==1.0": None})
     present = dict(record.files(bubble.site_packages))
     monkeypatch.setattr(os, "pipe", None)
-    with verify.digesting(bubble.site_packages, [INFO], present) as apart:
+    recorded = verify.expected(bubble.site_packages, [INFO])
+    with verify.digesting(bubble.site_packages, recorded, present) as apart:
         assert apart.paths == frozenset()
         assert apart.unlike() == []
+
+
+def test_who_reads_a_file_anyway_digests_it(bubble: Bubble) -> None:
+    root = bubble.site_packages / "leaf"
+    for name in ("a.so", "b.so", "c.so", "d.so", "e.so"):
+        (root / name).write_bytes(name.encode() * 300_000)
+    os.link(root / "a.so", root / "a2.so")
+    wanted = {
+        "leaf/a.so": record.digest(root / "a.so"),
+        "leaf/a2.so": record.digest(root / "a2.so", "sha384"),
+        "leaf/b.so": record.digest(root / "b.so").replace("sha256", "SHA256"),
+        "leaf/c.so": "shake_128=AA",
+        "leaf/d.so": "nonesuch=AA",
+        "leaf/m1.py": "sha256=A",
+    }
+    native = native_files.find(dict(record.files(bubble.site_packages)))
+    known = native_files.own(native, wanted)
+    assert known == {**dict.fromkeys(native), **dict(list(wanted.items())[:3])}
+    assert set(native) == {f"leaf/{name}.so" for name in ("a", "a2", "b", "c", "d", "e")}
+    assert (root / "a.so").stat().st_nlink == (root / "a2.so").stat().st_nlink == 1
+    assert (root / "a2.so").read_bytes() == b"a.so" * 300_000
+    # What is known of a file decides, and the file is not read again: it has changed since.
+    for name in ("a.so", "b.so"):
+        (root / name).write_bytes(b"changed")
+    present = dict(record.files(bubble.site_packages))
+    recorded = verify.Expected({**wanted, "leaf/b.so": "sha256=other"}, [], {})
+    found = verify.compare(bubble.site_packages, recorded, present=present, known=known)
+    about = {one.path: one.what for one in found if one.path in wanted}
+    assert about == {
+        "leaf/b.so": "was changed",
+        "leaf/c.so": "has a digest of an unknown kind: shake_128",
+        "leaf/d.so": "has a digest of an unknown kind: nonesuch",
+        "leaf/m1.py": "was changed",
+    }
+
+
+def test_this_process_joins_the_helpers(bubble: Bubble, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bubble.site_packages / "leaf" / "m1.py").unlink()
+    (bubble.site_packages / "leaf" / "m1.py").write_text("x = 2\n")
+    by_this_one: list[str] = []
+    digest = worker.digest
+
+    def noted(path: str) -> str | None:
+        by_this_one.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(worker, "digest", noted)
+    monkeypatch.setattr(
+        worker, "__file__", os.devnull
+    )  # a program that does nothing, and ends well
+    alone, found, count = both(bubble)
+    assert found == alone == [verify.Difference("leaf/m1.py", "was changed")]
+    assert len(by_this_one) == count > 90

@@ -502,10 +502,10 @@ def test_a_file_that_may_not_be_written_is_changed_and_stays_so(
 ) -> None:
     own = native_files.own
 
-    def own_read_only(site_packages: Path, *present: Any) -> list[str]:
-        found = own(site_packages, *present)
-        for path in found:
-            (site_packages / path).chmod(0o444)
+    def own_read_only(native: dict[str, os.DirEntry[str]], *wanted: Any) -> dict[str, str | None]:
+        found = own(native, *wanted)
+        for entry in native.values():
+            Path(entry.path).chmod(0o444)
         return found
 
     monkeypatch.setattr(native_files, "own", own_read_only)
