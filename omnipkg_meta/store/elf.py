@@ -141,13 +141,16 @@ def uses_python(path: str | os.PathLike[str]) -> bool:
             raise ElfError("it is damaged: a table leads out of the file") from None
 
 
-def rewrite(path: str | os.PathLike[str], elf: Elf, names: Mapping[str, str]) -> None:
+def rewrite(path: str | os.PathLike[str], elf: Elf, names: Mapping[str, str]) -> int:
     """Give libraries other names, and make unique symbols ordinary ones, in place.
 
     Args:
         path: the file; nobody else must have it open.
         elf: what was read in it.
         names: the new name of each, of the same length; none of :attr:`Elf.shared`.
+
+    Returns:
+        Where the first byte is that may be another one now.
 
     Raises:
         ElfError: it is not the file that was read.
@@ -168,6 +171,7 @@ def rewrite(path: str | os.PathLike[str], elf: Elf, names: Mapping[str, str]) ->
             data[place : place + len(before)] = after
         for place in elf.unique:
             data[place] = data[place] & 0x0F | _STB_GLOBAL << 4
+        return min([*elf.unique, *(place for place, _, _ in changes), len(data)])
 
 
 @lru_cache(maxsize=1)

@@ -180,10 +180,11 @@ def _install_once(
         site_packages, recorded, present, known=native, keep_open=task.keep_open
     ) as apart:
         digests = native_files.own(native, recorded.digests)
+        known = {path: digest.word() for path, digest in digests.items()}
         # Before the comparison, since helpers are still at it: what it finds wrong is thrown
         # away, with what was done to it. The digests are those of the files as they came.
-        private = native_files.make_private(site_packages, native, resolved.bubble_id)
-        wrong = compare(site_packages, recorded, present=present, apart=apart, known=digests)
+        private = native_files.make_private(site_packages, digests, resolved.bubble_id)
+        wrong = compare(site_packages, recorded, present=present, apart=apart, known=known)
     lines = {name: recorded.lines.get(info, []) for name, info in dist_infos.items()}
     return _Installed(dist_infos, lines, list(native), private), wrong
 

@@ -107,7 +107,7 @@ def find(present: Mapping[str, os.DirEntry[str]]) -> dict[str, os.DirEntry[str]]
 
 def own(
     native: Mapping[str, os.DirEntry[str]], wanted: Mapping[str, str] | None = None
-) -> dict[str, str | None]:
+) -> dict[str, record.Digest]:
     """Give each native file an inode of its own, and digest it on the way.
 
     Args:
@@ -116,7 +116,7 @@ def own(
             not in it is not.
 
     Returns:
-        The digest of each as it was found; None where none that could be computed is wanted.
+        The digest of each as it was found.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -130,7 +130,9 @@ def own(
     return {path: found[path] for path in native}
 
 
-def make_private(site_packages: Path, native: Iterable[str], seed: str) -> Private:
+def make_private(
+    site_packages: Path, native: Iterable[str] | Mapping[str, record.Digest], seed: str
+) -> Private:
     """Give the libraries of a bubble names of their own, and make unique symbols ordinary.
 
     ``STB_GNU_UNIQUE`` is what GCC gives to the statics of C++ inline functions and
@@ -139,7 +141,8 @@ def make_private(site_packages: Path, native: Iterable[str], seed: str) -> Priva
 
     Args:
         site_packages: the directory.
-        native: the native files in it, each with an inode of its own.
+        native: the native files in it, each with an inode of its own; with their digests
+            (:func:`own`) what did not change need not be read once more.
         seed: what the private names are made from: the same for the same content.
 
     Raises:
@@ -148,7 +151,8 @@ def make_private(site_packages: Path, native: Iterable[str], seed: str) -> Priva
     kind = elf.kind_of_this_process()
     if kind is None:
         return Private()  # no ELF here: no names of this kind
-    return _Work(site_packages, native, seed, kind).run()
+    digests = native if isinstance(native, dict) else {}
+    return _Work(site_packages, native, seed, kind, digests).run()
 
 
 def of_the_process(name: str) -> bool:
@@ -181,9 +185,15 @@ class _Work:
     """One bubble's libraries, while they are renamed."""
 
     def __init__(
-        self, site_packages: Path, native: Iterable[str], seed: str, kind: elf.Kind
+        self,
+        site_packages: Path,
+        native: Iterable[str],
+        seed: str,
+        kind: elf.Kind,
+        digests: Mapping[str, record.Digest],
     ) -> None:
         self._root = site_packages
+        self._digests = digests
         self._seed = seed
         self._kind = kind
         self._result = Private()
@@ -370,18 +380,21 @@ class _Work:
     def _rewrite(self, library: _Library, change: Mapping[str, str]) -> str | None:
         """Change a file in place; return its digest if it was changed, now or before."""
         path = self._root / library.path
+        patched = library.path in self._result.rewritten
+        first = 0
         if change or library.elf.unique:
             mode = stat.S_IMODE(path.stat().st_mode)
             if not mode & stat.S_IWUSR:
                 path.chmod(mode | stat.S_IWUSR)
             try:
-                elf.rewrite(path, library.elf, change)
+                first = elf.rewrite(path, library.elf, change)
             finally:
                 if not mode & stat.S_IWUSR:
                     path.chmod(mode)
-        elif library.path not in self._result.rewritten:
+        elif not patched:
             return None
-        return record.digest(path)
+        known = None if patched else self._digests.get(library.path)
+        return record.digest(path) if known is None else known.renewed(path, first)
 
 
 def _fits(library: Elf, name: str, new: str) -> bool:
@@ -444,12 +457,12 @@ def _on_system(name: str) -> bool:
     )
 
 
-def _make_own(entry: os.DirEntry[str], wanted: str | None) -> str | None:
+def _make_own(entry: os.DirEntry[str], wanted: str | None) -> record.Digest:
     status = entry.stat()
     digest = record.Digest(wanted)
     if status.st_nlink == 1:
         _read(entry.path, digest)
-        return digest.word()
+        return digest
     copy = f"{entry.path}.own"
     if _clone(entry.path, copy):
         _read(copy, digest)
@@ -458,7 +471,7 @@ def _make_own(entry: os.DirEntry[str], wanted: str | None) -> str | None:
     os.chmod(copy, stat.S_IMODE(status.st_mode))  # noqa: PTH101 (a hot path)
     os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
     os.replace(copy, entry.path)  # noqa: PTH105 (the same)
-    return digest.word()
+    return digest
 
 
 def _read(path: str, digest: record.Digest) -> None:

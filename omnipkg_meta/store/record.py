@@ -120,10 +120,11 @@ def _word(algorithm: str, hasher: _Hash) -> str:
 
 
 class Digest:
-    """What computes a digest like another one, while somebody reads the file for a purpose.
+    """The digest of a file that somebody reads for another purpose, piece by piece.
 
     Args:
-        wanted: the other one, as RECORD writes it; None or empty where there is none.
+        wanted: the one that it should have, as RECORD writes it, which says how it is computed;
+            None or empty where there is none.
     """
 
     def __init__(self, wanted: str | None) -> None:
@@ -134,19 +135,42 @@ class Digest:
                 self._hasher = hashlib.new(self._algorithm)
         if self._hasher is not None and not self._hasher.digest_size:
             self._hasher = None  # SHAKE: of any size
+        # What was known before the last piece, and where that begins.
+        self._before, self._last = self._hasher, 0
+        self._size = 0
 
     def __bool__(self) -> bool:
         """Say whether there is something to compute."""
         return self._hasher is not None
 
-    def update(self, data: memoryview) -> None:
-        """Take more of the file."""
+    def update(self, piece: memoryview) -> None:
+        """Take the next piece of the file."""
         if self._hasher is not None:
-            self._hasher.update(data)
+            self._before, self._last = self._hasher.copy(), self._size
+            self._hasher.update(piece)
+            self._size += len(piece)
 
     def word(self) -> str | None:
         """Return the digest as RECORD writes it; None where none can be computed."""
         return None if self._hasher is None else _word(self._algorithm, self._hasher)
+
+    def renewed(self, path: str | os.PathLike[str], first: int) -> str:
+        """Return the SHA-256 of the file after a change, without reading all of it if possible.
+
+        Args:
+            path: where it is.
+            first: before this byte it is as it was.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if self._before is None or self._algorithm != "sha256" or first < self._last:
+            return digest(path)
+        hasher = self._before.copy()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a hot path)
+            file.seek(self._last)
+            hasher.update(file.readall())
+        return _word(self._algorithm, hasher)
 
 
 def is_large(entry: os.DirEntry[str]) -> bool:

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _SHA256 = re.compile(r"sha256=[\w-]{43}", re.ASCII)
-# To start a process takes as long as to digest so many small files.
+# To start a process takes as long as to digest so many files, most of which are small.
 _MANY_FILES = 1500
 _OUTSIDE = "is a link that points outside"
 _CHANGED = "was changed"
@@ -166,7 +166,7 @@ def digesting(
     known: Container[str] = (),
     keep_open: int | None = None,
 ) -> Iterator[Apart]:
-    """Have small files digested beside the block, where there are so many that it pays.
+    """Have files digested beside the block, where there are so many that it pays.
 
     Args:
         site_packages: the directory.
@@ -175,27 +175,25 @@ def digesting(
         known: the files that somebody else digests.
         keep_open: a file descriptor that the processes inherit, or None.
     """
-    small = {
+    words = {
         path: f"{path}\0{wanted}"
         for path, wanted in recorded.digests.items()
         if _SHA256.fullmatch(wanted)
         and (entry := present.get(path)) is not None
         and path not in known
         and not entry.is_symlink()
-        and not record.is_large(entry)
     }
-    if len(small) < _MANY_FILES or processors() == 1:
+    if len(words) < _MANY_FILES or processors() == 1:
         yield Apart()
         return
-    words = dict.fromkeys(small.values(), 1)
     with crew(
-        *("digest", (site_packages,), words),
+        *("digest", (site_packages,), dict.fromkeys(words.values(), 1)),
         worth=_MANY_FILES,
         most=processors() - 1,  # this process joins them when it has nothing else to do
         output=subprocess.PIPE,
         keep_open=keep_open,
     ) as helpers:
-        yield Apart(frozenset(small), helpers, os.path.join(site_packages, ""))  # noqa: PTH118
+        yield Apart(frozenset(words), helpers, os.path.join(site_packages, ""))  # noqa: PTH118
 
 
 def compare(

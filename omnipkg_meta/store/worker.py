@@ -36,7 +36,8 @@ __all__ = [
 RECORD = 4096
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-_AT_A_TIME = 1 << 16  # bytes that are read: as much as most files have
+# Bytes that are read at a time: as many as most files have; and of the others.
+_FEW, _MANY = 1 << 16, 1 << 20
 
 _HEADER = 16  # bytes: magic number, flags, then time and size of the source, or its hash (PEP 552)
 
@@ -170,11 +171,13 @@ def digest(path: str) -> str | None:
     except OSError:
         return None
     hasher = hashlib.sha256()
+    size = _FEW
     try:
-        while chunk := os.read(descriptor, _AT_A_TIME):
+        while chunk := os.read(descriptor, size):
             hasher.update(chunk)
-            if len(chunk) < _AT_A_TIME:
+            if len(chunk) < size:
                 break  # the end of a file that nobody writes to
+            size = _MANY
     except OSError:
         return None
     finally:

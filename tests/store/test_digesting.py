@@ -107,7 +107,8 @@ def test_who_reads_a_file_anyway_digests_it(bubble: Bubble) -> None:
         "leaf/m1.py": "sha256=A",
     }
     native = native_files.find(dict(record.files(bubble.site_packages)))
-    known = native_files.own(native, wanted)
+    owned = native_files.own(native, wanted)
+    known = {path: digest.word() for path, digest in owned.items()}
     assert known == {**dict.fromkeys(native), **dict(list(wanted.items())[:3])}
     assert set(native) == {f"leaf/{name}.so" for name in ("a", "a2", "b", "c", "d", "e")}
     assert (root / "a.so").stat().st_nlink == (root / "a2.so").stat().st_nlink == 1
@@ -144,3 +145,25 @@ def test_this_process_joins_the_helpers(bubble: Bubble, monkeypatch: pytest.Monk
     alone, found, count = both(bubble)
     assert found == alone == [verify.Difference("leaf/m1.py", "was changed")]
     assert len(by_this_one) == count > 90
+
+
+@pytest.mark.parametrize("wanted", ["sha256=A", "sha384=A", "nonesuch=A", "", None])
+@pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 2500])
+def test_a_digest_is_renewed_from_where_a_file_changed(
+    tmp_path: Path, size: int, wanted: str | None
+) -> None:
+    file = tmp_path / "file"
+    data = bytearray(n % 251 for n in range(size))
+    digest = record.Digest(wanted)
+    for start in range(0, size, 1000):
+        digest.update(memoryview(data)[start : start + 1000])
+    for first in {0, 998, 999, 1000, size - 1, size}:
+        if 0 <= first <= size:
+            changed = data[:first] + b"!" * (size - first)
+            file.write_bytes(changed)
+            assert digest.renewed(file, first) == record.digest(file)
+    file.write_bytes(data)
+    if (wanted or "").startswith("sha"):
+        assert digest.word() == record.digest(file, str(wanted).partition("=")[0])
+    else:
+        assert digest.word() is None

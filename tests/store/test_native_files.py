@@ -502,7 +502,7 @@ def test_a_file_that_may_not_be_written_is_changed_and_stays_so(
 ) -> None:
     own = native_files.own
 
-    def own_read_only(native: dict[str, os.DirEntry[str]], *wanted: Any) -> dict[str, str | None]:
+    def own_read_only(native: dict[str, os.DirEntry[str]], *wanted: Any) -> dict[str, Any]:
         found = own(native, *wanted)
         for entry in native.values():
             Path(entry.path).chmod(0o444)
