@@ -10,7 +10,6 @@ makes such a wheel means harm, so nothing of it is installed.
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -43,6 +42,8 @@ def check(packages: Iterable[Locked], requirements: Sequence[str]) -> None:
         path = _local(one.location)
         if path is None or not one.is_wheel:
             continue
+        import zipfile  # not for what comes from an index
+
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()

@@ -37,7 +37,8 @@ from omnipkg_meta.store import elf, native_files, record
 from omnipkg_meta.store.bubble import COPIES, LINK, MANIFEST, SCHEMA, SITE_PACKAGES, Bubble
 from omnipkg_meta.store.bytecode import is_byte_code, is_unfinished
 from omnipkg_meta.store.staging import alone, staging, sync
-from omnipkg_meta.store.store import TRASH, Store, discard
+from omnipkg_meta.store.store import Store
+from omnipkg_meta.store.trash import TRASH, discard
 from omnipkg_meta.store.writing import unwritable
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def _fill_from_bubble(
         made = changed.get(path, "").startswith(LINK)
         if not (made or path in dropped or is_byte_code(path, dropped) or is_unfinished(path)):
             _bring(Path(entry.path), site_packages / path, link=True)
-    native = list(native_files.own(native_files.find(dict(record.files(site_packages)))))
+    native = list(native_files.own(record.natives(dict(record.files(site_packages)))))
     names = {} if bubble.libraries is None else bubble.libraries.private
     for path in native:
         _make_public(site_packages / path, names)
@@ -292,7 +293,7 @@ def _fill_from_main(wanted: _OfMain, site_packages: Path, seed: str) -> dict[str
     infos = {one.name: one.information.name for one in distributions}
     for one in distributions:
         _write_record(site_packages / one.information.name, sources.keys())
-    native = list(native_files.own(native_files.find(dict(record.files(site_packages)))))
+    native = list(native_files.own(record.natives(dict(record.files(site_packages)))))
     private = native_files.make_private(site_packages, native, seed)
     others = {} if wanted.beside.libraries is None else wanted.beside.libraries.private
     rewritten = dict(private.rewritten)

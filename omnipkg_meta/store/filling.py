@@ -6,17 +6,15 @@ bubble goes in the end but by its path, nor who else builds it.
 
 from __future__ import annotations
 
-import email.parser  # noqa: F401 (what reads metadata: loaded here, while the builder works)
 import json
 import shutil
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from importlib.metadata import PathDistribution
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omnipkg_meta import requirements
 from omnipkg_meta.errors import BuildError
-from omnipkg_meta.store import archives, launchers, native_files, record
+from omnipkg_meta.store import archives, launchers, record
 from omnipkg_meta.store.bubble import LOCK, MANIFEST, SCHEMA, SCRIPTS, SITE_PACKAGES
 from omnipkg_meta.store.bytecode import compiling
 from omnipkg_meta.store.staging import sync
@@ -43,13 +41,15 @@ class _Installed(NamedTuple):
         dist_infos: the metadata directory of each distribution.
         lines: what the RECORD of each says.
         native: the native files, each with an inode of its own.
-        private: what became of the names of libraries.
+        names: how the loader knows them, as the manifest has it.
+        rewritten: the digests of those that were changed, and of the links that were made.
     """
 
     dist_infos: dict[str, str]
     lines: dict[str, list[Recorded]]
     native: list[str]
-    private: native_files.Private
+    names: dict[str, dict[str, str]]
+    rewritten: dict[str, str]
 
 
 def fill(
@@ -84,7 +84,7 @@ def fill(
     pylock_path, site_packages = built / LOCK, built / SITE_PACKAGES
     pylock_path.write_text(resolved.to_toml(), "utf-8")
     installed, rewritten = _install(task, tool, resolved, pylock_path, site_packages)
-    dist_infos, private = installed.dist_infos, installed.private
+    dist_infos = installed.dist_infos
 
     if compile_bytecode:
         say("compiling byte code")
@@ -115,11 +115,7 @@ def fill(
         "native_files": installed.native,
         # How the loader knows them: the private name of each library's name, the names that
         # could not be made private, and the files that were left alone.
-        "native": {
-            "private": private.names,
-            "public": private.public,
-            "untouched": private.untouched,
-        },
+        "native": installed.names,
         "scripts": scripts,
         # The digests of what RECORD is wrong about (by then), and of what it does not cover.
         "rewritten": rewritten,
@@ -158,7 +154,7 @@ def _install(
             output="\n".join(map(str, wrong)),
         )
     rewritten = {one.path: record.digest(site_packages / one.path) for one in wrong}
-    return installed, {**rewritten, **installed.private.rewritten}
+    return installed, {**rewritten, **installed.rewritten}
 
 
 def _install_once(
@@ -175,18 +171,30 @@ def _install_once(
     dist_infos = _dist_infos(site_packages, resolved, task.asked)
     present = dict(record.files(site_packages))
     recorded = expected(site_packages, dist_infos.values())
-    native = native_files.find(present)
+    native = record.natives(present)
+    names: dict[str, dict[str, str]] = {"private": {}, "public": {}, "untouched": {}}
+    known: dict[str, str | None] = {}
+    rewritten: dict[str, str] = {}
     with digesting(
         site_packages, recorded, present, known=native, keep_open=task.keep_open
     ) as apart:
-        digests = native_files.own(native, recorded.digests)
-        known = {path: digest.word() for path, digest in digests.items()}
-        # Before the comparison, since helpers are still at it: what it finds wrong is thrown
-        # away, with what was done to it. The digests are those of the files as they came.
-        private = native_files.make_private(site_packages, digests, resolved.bubble_id)
+        if native:
+            from omnipkg_meta.store import native_files
+
+            digests = native_files.own(native, recorded.digests)
+            known = {path: digest.word() for path, digest in digests.items()}
+            # Before the comparison, since helpers are still at it: what it finds wrong is thrown
+            # away, with what was done to it. The digests are those of the files as they came.
+            private = native_files.make_private(site_packages, digests, resolved.bubble_id)
+            names = {
+                "private": private.names,
+                "public": private.public,
+                "untouched": private.untouched,
+            }
+            rewritten = private.rewritten
         wrong = compare(site_packages, recorded, present=present, apart=apart, known=known)
     lines = {name: recorded.lines.get(info, []) for name, info in dist_infos.items()}
-    return _Installed(dist_infos, lines, list(native), private), wrong
+    return _Installed(dist_infos, lines, list(native), names, rewritten), wrong
 
 
 def _dist_infos(site_packages: Path, resolved: Lock, wanted: Sequence[Asked]) -> dict[str, str]:
@@ -216,7 +224,7 @@ def _describe(resolved: Lock, dist_infos: dict[str, str], site_packages: Path) -
             "dist_info": info,
             "sha256": locked[name].sha256,
             "archive": locked[name].filename,
-            "requires": list(PathDistribution(site_packages / info).requires or ()),
+            "requires": record.requires(site_packages / info),
         }
         for name, info in dist_infos.items()
     }

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.store.elf import Elf
 
-__all__ = ["Private", "find", "find_patchelf", "make_private", "of_the_process", "own"]
+__all__ = ["Private", "find_patchelf", "make_private", "of_the_process", "own"]
 
 #: One in a process by their nature: the runtimes of C, C++ and Python, whose state is
 #: shared on purpose and which promise that the newest serves all; and the OpenMP of Intel
@@ -90,19 +90,6 @@ class Private:
     public: dict[str, str] = field(default_factory=dict)
     untouched: dict[str, str] = field(default_factory=dict)
     rewritten: dict[str, str] = field(default_factory=dict)
-
-
-def find(present: Mapping[str, os.DirEntry[str]]) -> dict[str, os.DirEntry[str]]:
-    """Return the native ones among files (:func:`record.files`).
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    return {
-        path: entry
-        for path, entry in present.items()
-        if not entry.is_symlink() and record.is_native(entry)
-    }
 
 
 def own(

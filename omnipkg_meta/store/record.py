@@ -7,7 +7,6 @@ manifests, of bubbles or of how the directory was filled.
 from __future__ import annotations
 
 import base64
-import configparser
 import csv
 import hashlib
 import os
@@ -30,7 +29,9 @@ __all__ = [
     "is_large",
     "is_native",
     "names_native",
+    "natives",
     "read",
+    "requires",
     "script_targets",
 ]
 
@@ -59,6 +60,8 @@ _LARGE = 500_000
 # Bytes that are read at a time: most files are small, and to make room for many takes a while.
 _FEW, _MANY = 1 << 16, 1 << 20
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_SCRIPTS = ("console_scripts", "gui_scripts")
+_HEADER = re.compile(r"[!-9;-~]+:")  # as email.feedparser knows it
 _SCRIPT = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
 # Directories of a wheel's data scheme that installers put beside the packages.
 _DATA_DIRECTORIES = frozenset(
@@ -250,17 +253,67 @@ def script_targets(dist_infos: Iterable[Path]) -> dict[str, str]:
     """
     found = {}
     for dist_info in dist_infos:
-        parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-        parser.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their case
-        with suppress(FileNotFoundError, configparser.Error, UnicodeDecodeError):
-            parser.read_string((dist_info / "entry_points.txt").read_text("utf-8"))
-        for section in ("console_scripts", "gui_scripts"):
-            if parser.has_section(section):
-                for name, target in parser.items(section):
-                    # A name with a path in it could lead a launcher out of the bubble.
-                    if _SCRIPT.fullmatch(name):
-                        found[name] = target.partition("[")[0].strip()
+        text = ""
+        with suppress(FileNotFoundError, UnicodeDecodeError):
+            text = (dist_info / "entry_points.txt").read_text("utf-8")
+        section = ""
+        # As importlib.metadata reads it (``Sectioned``).
+        for line in map(str.strip, text.splitlines()):
+            if line.startswith("[") and line.endswith("]"):
+                section = line[1:-1].strip()
+                continue
+            name, given, target = line.partition("=")
+            # A name with a path in it could lead a launcher out of the bubble.
+            if (
+                given
+                and section in _SCRIPTS
+                and line[0] not in "#;"
+                and _SCRIPT.fullmatch(name := name.strip())
+            ):
+                found[name] = target.partition("[")[0].strip()
     return found
+
+
+def requires(dist_info: Path) -> list[str]:
+    """Return the ``Requires-Dist`` lines of a distribution, as importlib.metadata reads them.
+
+    Of its file it is the head that counts, which may be a hundredth of it; and to load what
+    reads electronic mail takes longer than to build a small bubble.
+
+    Args:
+        dist_info: its metadata directory.
+
+    Raises:
+        OSError: it has no metadata that can be read.
+    """
+    found: list[str] = []
+    ours = False
+    with (dist_info / "METADATA").open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line[0] in " \t":
+                if ours:
+                    found[-1] = f"{found[-1]} {line.strip()}".strip()
+                continue
+            if not _HEADER.match(line):
+                break
+            name, _, value = line.partition(":")
+            ours = name.lower() == "requires-dist"
+            if ours:
+                found.append(value.strip())
+    return found
+
+
+def natives(present: Mapping[str, os.DirEntry[str]]) -> dict[str, os.DirEntry[str]]:
+    """Return the native ones among files (:func:`files`).
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    return {
+        path: entry
+        for path, entry in present.items()
+        if not entry.is_symlink() and is_native(entry)
+    }
 
 
 def _packages(directory: str) -> tuple[str, ...] | None:

@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -273,14 +272,23 @@ def _troubles(
             yield path, _OUTSIDE
         elif wanted is None:
             yield path, "was added"
-        elif path in apart.paths or (wanted and known.get(path) == wanted):
+        elif not wanted or path in apart.paths or known.get(path) == wanted:
             pass
-        elif wanted and known.get(path) is not None:
+        elif known.get(path) is not None:
             yield path, _CHANGED
-        elif wanted and record.is_large(entry):
+        elif record.is_large(entry):
             large.append((path, entry.path, wanted))
-        elif wanted and (trouble := _differs(entry.path, wanted)):
+        elif trouble := _differs(entry.path, wanted):
             yield path, trouble
+    yield from _large_troubles(large) if large else ()
+    for path in apart.unlike():
+        if trouble := _differs(present[path].path, expected[path]):
+            yield path, trouble
+
+
+def _large_troubles(large: list[tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
+    from concurrent.futures import ThreadPoolExecutor
+
     # Not beside the small ones: threads that all want the interpreter for a moment, thousands
     # of times, wait for each other more than they work.  What digests a large file does not.
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -288,9 +296,6 @@ def _troubles(
         yield from (
             (one[0], trouble) for one, trouble in zip(large, troubles, strict=True) if trouble
         )
-    for path in apart.unlike():
-        if trouble := _differs(present[path].path, expected[path]):
-            yield path, trouble
 
 
 def _leads_out(path: str, site_packages: Path) -> bool:

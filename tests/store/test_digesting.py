@@ -106,7 +106,7 @@ def test_who_reads_a_file_anyway_digests_it(bubble: Bubble) -> None:
         "leaf/d.so": "nonesuch=AA",
         "leaf/m1.py": "sha256=A",
     }
-    native = native_files.find(dict(record.files(bubble.site_packages)))
+    native = record.natives(dict(record.files(bubble.site_packages)))
     owned = native_files.own(native, wanted)
     known = {path: digest.word() for path, digest in owned.items()}
     assert known == {**dict.fromkeys(native), **dict(list(wanted.items())[:3])}
