@@ -133,29 +133,38 @@ def _command(
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from datetime import datetime, timezone
-
-    from omnipkg_meta.store.build import install
-
     if not arguments.requirements and arguments.lock is None:
         output.note("error: nothing was asked for\ntip: name a requirement, or give --lock FILE")
         return _USAGE
-    store = _store(arguments)
-    began = time.monotonic()
-    began_at = datetime.now(timezone.utc).isoformat(timespec="microseconds")  # as in a manifest
-    with output.Progress() as progress:
+    from omnipkg_meta.store.early import asking
+
+    began, began_at = time.monotonic(), time.time()
+    asked = () if arguments.lock is not None else arguments.requirements
+    question = asking(
+        asked,
+        store=arguments.store,
+        builder=arguments.builder,
+        index_options=index_options(arguments),
+        allow_build=arguments.allow_build,
+        reinstall=arguments.reinstall,
+    )
+    with question as begun, output.Progress() as progress:
+        # Not before the index is asked: to load it takes a while.
+        from omnipkg_meta.store.build import install
+
         bubble = install(
             arguments.requirements,
             lock=_lock(arguments.lock),
-            store=store,
+            store=_store(arguments),
             builder=arguments.builder,
             index_options=index_options(arguments),
             allow_build=arguments.allow_build,
             reinstall=arguments.reinstall,
             compile_bytecode=arguments.compile_bytecode,
             progress=progress,
+            begun=begun,
         )
-    if bubble.created < began_at:
+    if _made_before(bubble, began_at):
         output.note(f"{bubble.id} is there already")
     else:
         count = len(bubble.distributions)
@@ -168,6 +177,13 @@ def _install(arguments: argparse.Namespace) -> int:
     else:
         output.data(str(bubble.path))
     return _DONE
+
+
+def _made_before(bubble: Bubble, moment: float) -> bool:
+    from datetime import datetime, timezone
+
+    in_words = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="microseconds")
+    return bubble.created < in_words  # as in a manifest
 
 
 def _lock(file: str | None) -> str | Path | None:

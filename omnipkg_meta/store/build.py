@@ -10,7 +10,7 @@ that is killed at any moment leaves the store as it was.
 from __future__ import annotations
 
 import importlib
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,9 @@ from omnipkg_meta.errors import (
 from omnipkg_meta.store import builders, lease, search
 from omnipkg_meta.store.index import IndexOptions
 from omnipkg_meta.store.staging import alone, staging, sweep, sync
-from omnipkg_meta.store.store import Store, discard
+from omnipkg_meta.store.store import Store
 from omnipkg_meta.store.tasks import Task
+from omnipkg_meta.store.trash import discard
 from omnipkg_meta.store.writing import unwritable
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.requirements import Asked
     from omnipkg_meta.store.bubble import Bubble
+    from omnipkg_meta.store.builders import Begun
     from omnipkg_meta.store.lock import Lock
-    from omnipkg_meta.store.tasks import Resolution
 
 __all__ = ["install"]
 
@@ -55,6 +56,7 @@ def install(
     upgrade: bool = False,
     compile_bytecode: bool | None = None,
     progress: Callable[[str], None] | None = None,
+    begun: Begun | None = None,
 ) -> Bubble:
     """Return a bubble that was made for these requirements; make it if there is none.
 
@@ -76,6 +78,7 @@ def install(
         compile_bytecode: whether to make byte code now, also of a bubble of this store that is
             there already, and not when a module is first imported; as configured when not given.
         progress: called with what is going on, a few words at a time.
+        begun: what uv was asked of this before (early.py).
 
     Raises:
         RequirementError: a requirement is malformed, or none applies to this interpreter.
@@ -104,19 +107,20 @@ def install(
         if present is not None:
             return _compiled(store, present) if compile_bytecode else present
     sweep(store.tag_path)
-    with staging(store.tag_path) as stage:
-        task = Task(wanted, options, allow_build, stage.path / "work", keep_open=stage.keep_open)
-        build = _Build(store, stage.path, task, compile_bytecode, say)
+    with staging(store.tag_path) if begun is None else nullcontext(begun.stage) as stage:
         try:
-            task.directory.mkdir()
+            task = Task.at(stage, options, allow_build=allow_build) if begun is None else begun.task
+            task = task._replace(asked=wanted)
+            build = _Build(store, stage.path, task, compile_bytecode, say)
             with ExitStack() as held:
                 if locked is not None:
                     tool, guess = builders.choose(chosen, wanted), None
                 else:
                     say(f"resolving {', '.join(one.text for one in wanted)}")
-                    with builders.resolving(chosen, task) as (tool, resolution):
-                        guess = build.ahead(tool, resolution, held, reinstall=reinstall)
-                        locked = resolution.result()
+                    with builders.resolving(chosen, task, begun) as going_on:
+                        tool = going_on.tool
+                        guess = build.ahead(going_on, held, reinstall=reinstall)
+                        locked = going_on.resolution.result()
                 if guess != locked:
                     held.close()
                     # Others that build the same wait here, and find it made.
@@ -168,12 +172,7 @@ class _Build:
         )
 
     def ahead(
-        self,
-        tool: builders.Builder,
-        resolution: Resolution,
-        held: ExitStack,
-        *,
-        reinstall: bool,
+        self, going_on: builders.Resolving, held: ExitStack, *, reinstall: bool
     ) -> Lock | None:
         """Make the bubble that is likely to be wanted, while the index is still asked.
 
@@ -183,15 +182,15 @@ class _Build:
         lock to the last letter.  What fails here fails again, or does not, where it matters.
 
         Args:
-            tool: the builder.
-            resolution: what is waited for.
+            going_on: what is waited for, and what is guessed.
             held: keeps others from building the same meanwhile.
             reinstall: whether the bubble is wanted even if there is one.
 
         Returns:
             The lock of the bubble that was made; None if none was.
         """
-        guess = self._guess(tool, resolution)
+        tool, resolution, _ = going_on
+        guess = _guess(going_on)
         if guess is None or not held.enter_context(
             alone(self.store.tag_path, guess.bubble_id, patient=False)
         ):
@@ -205,29 +204,29 @@ class _Build:
         try:
             if not reinstall and _present(self.store, guess) is not None:
                 return None
-            task = replace(self.task, offline=True)
+            task = self.task._replace(offline=True)
             replace(self, task=task, say=say).fill(tool, guess)
         except (OmnipkgMetaError, OSError, _OtherwiseError):
             return None
         return guess
 
-    def _guess(self, tool: builders.Builder, resolution: Resolution) -> Lock | None:
-        with tool.guessing(self.task) as guessing:
-            # What is needed in any case is loaded meanwhile.
-            importlib.import_module("omnipkg_meta.store.filling")
-            if guessing is None:
-                return None
-            try:
-                guess = guessing.result()
-            except BuildError:
-                return None  # it keeps too little
-        # To build a source distribution runs its code: not for a guess.
-        wheels = all(one.is_wheel for one in guess.packages)
-        return guess if wheels and resolution.is_going_on() else None
-
 
 class _OtherwiseError(Exception):
     """The index says something else than what was guessed."""
+
+
+def _guess(going_on: builders.Resolving) -> Lock | None:
+    # What is needed in any case is loaded while it is thought about.
+    importlib.import_module("omnipkg_meta.store.filling")
+    if going_on.guess is None:
+        return None
+    try:
+        guess = going_on.guess.result()
+    except BuildError:
+        return None  # it keeps too little
+    # To build a source distribution runs its code: not for a guess.
+    wheels = all(one.is_wheel for one in guess.packages)
+    return guess if wheels and going_on.resolution.is_going_on() else None
 
 
 def _read(lock: str | os.PathLike[str], asked: Sequence[str | Asked], *, allow_build: bool) -> Lock:

@@ -7,18 +7,15 @@ Must not know what a bubble is, or where it will be in the end.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from omnipkg_meta.errors import BuildError
-from omnipkg_meta.requirements import normalize
 from omnipkg_meta.store.tasks import Resolution, Task
 
 if TYPE_CHECKING:
@@ -27,8 +24,9 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.requirements import Asked
     from omnipkg_meta.store.lock import Lock
+    from omnipkg_meta.store.staging import Staging
 
-__all__ = ["Builder", "choose", "find_uv", "resolving", "uv_version"]
+__all__ = ["Begun", "Builder", "Resolving", "Uv", "choose", "find_uv", "resolving", "uv_version"]
 
 # The first uv that reads and writes ``pylock.toml``.
 _FIRST_UV = (0, 7)
@@ -56,8 +54,7 @@ class Builder(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Uv:
+class Uv(NamedTuple):
     """The builder of choice: fast, and right about RECORD."""
 
     executable: str
@@ -66,30 +63,64 @@ class Uv:
     @contextmanager
     def resolving(self, task: Task) -> Iterator[Resolution]:
         """Choose a version of everything that is needed, beside the block; install nothing."""
+        with self._asking(task, list(map(_line, task.asked))) as resolution:
+            yield resolution
+
+    @contextmanager
+    def beginning(self, task: Task, lines: Sequence[str], stage: Staging) -> Iterator[Begun]:
+        """Begin to resolve and to guess, for who has no more yet than the lines of a file.
+
+        Args:
+            task: what uv is told, but for what is asked.
+            lines: what is asked, a requirement each.
+            stage: where it is done.
+        """
+        with self.going_on(task, lines) as going_on:
+            yield Begun(self, going_on, task, stage)
+
+    @contextmanager
+    def going_on(self, task: Task, lines: Sequence[str] | None = None) -> Iterator[Resolving]:
+        """Resolve and guess, both beside the block.
+
+        Args:
+            task: what is to be done.
+            lines: what is asked, where that is not in the task yet.
+        """
+        lines = [_line(one) for one in task.asked] if lines is None else lines
+        with self._asking(task, lines) as resolution, self._guessing(task, lines) as guess:
+            yield Resolving(self, resolution, guess)
+
+    @contextmanager
+    def _asking(self, task: Task, lines: Sequence[str]) -> Iterator[Resolution]:
         given = task.directory / "requirements.in"
         resolved = task.directory / "pylock.resolved.toml"
-        given.write_text("".join(f"{_line(one)}\n" for one in task.asked), "utf-8")
+        given.write_text("".join(f"{line}\n" for line in lines), "utf-8")
         command = [
             *(self.executable, "pip", "compile", str(given), "--quiet", "--format", "pylock.toml"),
             *("--output-file", str(resolved), "--no-header", "--no-annotate"),
             *self._common(task),
         ]
-        command += ["--prerelease", "allow"] if task.index.pre else []
+        command += ["--prerelease", "allow"] if task.sources.pre else []
         with task.running(command) as run:
-            yield Resolution(run, functools.partial(self._read, resolved, task))
+            yield Resolution(run, functools.partial(self._read, resolved))
 
     @contextmanager
     def guessing(self, task: Task) -> Iterator[Resolution | None]:
         """Choose, beside the block, by what the index said last; None where that is not kept."""
-        if task.index.no_index:
+        with self._guessing(task, list(map(_line, task.asked))) as guess:
+            yield guess
+
+    @contextmanager
+    def _guessing(self, task: Task, lines: Sequence[str]) -> Iterator[Resolution | None]:
+        if task.sources.no_index:
             yield None  # nobody is waited for
             return
-        offline = replace(task, directory=task.directory / "guess", offline=True)
+        offline = task._replace(directory=task.directory / "guess", offline=True)
         offline.directory.mkdir()
-        with self.resolving(offline) as resolution:
-            yield resolution
+        with self._asking(offline, lines) as guess:
+            yield guess
 
-    def _read(self, resolved: Path, task: Task) -> Lock:
+    def _read(self, resolved: Path, asked: tuple[Asked, ...]) -> Lock:
         from omnipkg_meta.store import lock
 
         try:
@@ -99,10 +130,10 @@ class Uv:
                 "the lock that uv made cannot be read",
                 cause="before Python 3.11 that needs the package tomli",
                 tip="pip install tomli, or choose --builder pip",
-                requirements=[one.text for one in task.asked],
+                requirements=[one.text for one in asked],
                 output="",
             ) from None
-        return lock.read_uv(data, task.asked, Path.cwd())
+        return lock.read_uv(data, asked, Path.cwd())
 
     def install(
         self, task: Task, resolved: Lock, pylock: Path, target: Path, *, fresh: bool
@@ -131,13 +162,28 @@ class Uv:
             sys.executable,
             "--no-python-downloads",
         ]
-        words += task.index.arguments()
+        words += task.sources.arguments()
         words += ["--offline"] if task.offline else []
         return words if task.allow_build else [*words, "--only-binary", ":all:"]
 
 
-@dataclass(frozen=True)
-class Pip:
+class Begun(NamedTuple):
+    """A question that uv puts to the index since before all else was known.
+
+    Attributes:
+        uv: who was asked.
+        going_on: what goes on.
+        task: what it was told, but for what was asked.
+        stage: the directory for it.
+    """
+
+    uv: Uv
+    going_on: Resolving
+    task: Task
+    stage: Staging
+
+
+class Pip(NamedTuple):
     """The builder that is nearly everywhere."""
 
     version: str
@@ -152,19 +198,22 @@ class Pip:
             *("install", "--dry-run", "--ignore-installed", "--report", str(report)),
             *("--requirement", str(given), *self._common(task)),
         ]
-        with task.running(_pip([*command, "--pre"] if task.index.pre else command)) as run:
-            yield Resolution(run, functools.partial(self._read, report, task))
+        with task.running(_pip([*command, "--pre"] if task.sources.pre else command)) as run:
+            yield Resolution(run, functools.partial(self._read, report))
 
     def guessing(self, task: Task) -> AbstractContextManager[Resolution | None]:
         """Return None: pip keeps archives, and not what the index said of them."""
         del task
         return nullcontext(None)
 
-    def _read(self, report: Path, task: Task) -> Lock:
+    def _read(self, report: Path, asked: tuple[Asked, ...]) -> Lock:
+        import json
+
+        from omnipkg_meta.requirements import normalize
         from omnipkg_meta.store import lock
 
         data = json.loads(report.read_text("utf-8"))
-        wheels = {one.name: one for one in task.asked if one.wheel is not None}
+        wheels = {one.name: one for one in asked if one.wheel is not None}
         packages = []
         for item in data["install"]:
             name = normalize(item["metadata"]["name"])
@@ -173,7 +222,7 @@ class Pip:
                 continue
             download = item["download_info"]
             if item["is_direct"] or "archive_info" not in download:
-                raise lock.from_an_address(name, task.asked)
+                raise lock.from_an_address(name, asked)
             url = download["url"]
             sha256 = (download["archive_info"].get("hashes") or {}).get("sha256")
             packages.append(
@@ -182,10 +231,10 @@ class Pip:
                     item["metadata"]["version"],
                     lock.filename_of({"url": url}),
                     url,
-                    sha256 or lock.digest_of(url, task.asked),
+                    sha256 or lock.digest_of(url, asked),
                 )
             )
-        return lock.Lock.of(packages, task.asked)
+        return lock.Lock.of(packages, asked)
 
     def install(
         self, task: Task, resolved: Lock, pylock: Path, target: Path, *, fresh: bool
@@ -219,36 +268,52 @@ class Pip:
         _mend_records(target)
 
     def _common(self, task: Task) -> list[str]:
-        words = ["--progress-bar", "off", "--no-user", *task.index.arguments()]
+        words = ["--progress-bar", "off", "--no-user", *task.sources.arguments()]
         return words if task.allow_build else [*words, "--only-binary", ":all:"]
 
 
+class Resolving(NamedTuple):
+    """What goes on while the index is asked.
+
+    Attributes:
+        tool: the builder.
+        resolution: what the index says.
+        guess: what it said last; None where that is not kept.
+    """
+
+    tool: Builder
+    resolution: Resolution
+    guess: Resolution | None
+
+
 @contextmanager
-def resolving(wanted: str, task: Task) -> Iterator[tuple[Builder, Resolution]]:
+def resolving(wanted: str, task: Task, begun: Begun | None = None) -> Iterator[Resolving]:
     """Choose a version of everything that is needed, beside the block.
 
     Args:
         wanted: ``auto``, ``uv`` or ``pip``.
         task: what is asked for.
-
-    Yields:
-        The builder, and its resolution.
+        begun: what uv was asked before, if it was (early.py).
 
     Raises:
         BuildError: there is no builder.
     """
     _check_executable(task.asked)
-    executable = None if wanted == "pip" else find_uv()
+    executable = None if wanted == "pip" else begun.uv.executable if begun else find_uv()
     if executable is not None:
-        # Whether it is new enough is asked while it waits for the index.
-        with Uv(executable, "uv").resolving(task) as resolution:
+        tool = Uv(executable, "uv")
+        with tool.going_on(task) if begun is None else nullcontext(begun.going_on) as going_on:
+            for one in (going_on.resolution, going_on.guess):
+                if one is not None:
+                    one.answers(task.asked)
+            # Whether it is new enough is asked while it waits for the index.
             version = uv_version(executable)
             if version is not None:
-                yield Uv(executable, version), resolution
+                yield going_on._replace(tool=tool._replace(version=version))
                 return
-    tool = choose(wanted, task.asked)
-    with tool.resolving(task) as resolution:
-        yield tool, resolution
+    chosen = choose(wanted, task.asked)
+    with chosen.resolving(task) as resolution, chosen.guessing(task) as guess:
+        yield Resolving(chosen, resolution, guess)
 
 
 def choose(wanted: str, asked: Sequence[Asked]) -> Builder:

@@ -25,7 +25,7 @@ from omnipkg_meta.store import disk, lease
 from omnipkg_meta.store.bubble import COPIES
 from omnipkg_meta.store.bytecode import left_over
 from omnipkg_meta.store.staging import stale, sweep
-from omnipkg_meta.store.store import TRASH
+from omnipkg_meta.store.trash import TRASH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,8 +6,7 @@ Owns the five options and their checks.  Must not know who builds.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from omnipkg_meta.errors import ConfigError
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["IndexOptions"]
 
 
-@dataclass(frozen=True)
-class IndexOptions:
+class IndexOptions(NamedTuple):
     """The index options, checked, with paths made absolute.
 
     What is not given here is as the user has configured uv or pip.

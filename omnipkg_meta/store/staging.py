@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from omnipkg_meta.store import trust
-from omnipkg_meta.store.store import TRASH, discard
+from omnipkg_meta.store.trash import TRASH, discard
 from omnipkg_meta.store.writing import unwritable
 
 if TYPE_CHECKING:

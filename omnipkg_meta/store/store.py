@@ -20,6 +20,7 @@ from omnipkg_meta.requirements import Asked
 from omnipkg_meta.store import lease, search, trust
 from omnipkg_meta.store.bubble import COPIES, MANIFEST, Bubble
 from omnipkg_meta.store.to_copy import command_line
+from omnipkg_meta.store.trash import TRASH, discard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.gc import Collected
 
 __all__ = ["Store"]
-
-#: The first part of the hidden name that a bubble gets while it is deleted.
-TRASH = ".trash-"
 
 _ID = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
 _LONGEST_ID = 255  # bytes: NAME_MAX of every file system of note
@@ -462,13 +460,6 @@ def _is_id(text: str) -> bool:
         return bool(_ID.fullmatch(text)) and len(os.fsencode(text)) <= _LONGEST_ID
     except UnicodeEncodeError:  # a surrogate that stands for no byte
         return False
-
-
-def discard(path: Path) -> None:
-    """Delete a hidden directory; what cannot be deleted now stays hidden and is swept later."""
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _no_such_bubble(bubble_id: str, store: Store) -> BubbleNotFoundError:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from omnipkg_meta.errors import BuildError
 from omnipkg_meta.store import surroundings
@@ -22,17 +21,17 @@ if TYPE_CHECKING:
     from omnipkg_meta.requirements import Asked
     from omnipkg_meta.store.index import IndexOptions
     from omnipkg_meta.store.lock import Lock
+    from omnipkg_meta.store.staging import Staging
 
 __all__ = ["Resolution", "Run", "Task"]
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What a builder has to do, and with what.
 
     Attributes:
         asked: the requirements.
-        index: where archives come from.
+        sources: where archives come from.
         allow_build: whether source distributions may be built, which runs their code.
         directory: a private directory for whatever the builder needs to write.
         keep_open: a file descriptor that children inherit, or None.
@@ -40,11 +39,22 @@ class Task:
     """
 
     asked: tuple[Asked, ...]
-    index: IndexOptions
+    sources: IndexOptions
     allow_build: bool
     directory: Path
     keep_open: int | None = None
     offline: bool = False
+
+    @classmethod
+    def at(cls, stage: Staging, index: IndexOptions, *, allow_build: bool) -> Task:
+        """Return the task of a build, with its directory made; what is asked comes later.
+
+        Raises:
+            OSError: the directory cannot be made.
+        """
+        task = cls((), index, allow_build, stage.path / "work", keep_open=stage.keep_open)
+        task.directory.mkdir()
+        return task
 
     @contextmanager
     def running(self, command: Sequence[str]) -> Iterator[Run]:
@@ -59,7 +69,7 @@ class Task:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=surroundings.variables(os.environ, self.index),
+                env=surroundings.variables(os.environ, self.sources),
                 encoding="utf-8",
                 errors="replace",
                 # The children hold the build's lock too: after a kill of this process
@@ -76,7 +86,7 @@ class Task:
 
         with process:
             try:
-                yield Run(self, process, command[0])
+                yield Run(self.asked, process, command[0], self.directory)
             finally:
                 if process.returncode is None:  # nobody waits for what it does
                     process.kill()
@@ -93,12 +103,23 @@ class Task:
 
 
 class Run:
-    """A tool that runs."""
+    """A tool that runs.
 
-    def __init__(self, task: Task, process: subprocess.Popen[str], tool: str) -> None:
-        self._task = task
+    Attributes:
+        asked: the requirements that it runs for, by which an error names it.
+    """
+
+    def __init__(
+        self,
+        asked: tuple[Asked, ...],
+        process: subprocess.Popen[str],
+        tool: str,
+        directory: Path,
+    ) -> None:
+        self.asked = asked
         self._process = process
         self._tool = tool
+        self._directory = directory
         self._told: str | None = None
 
     def is_going_on(self) -> bool:
@@ -117,17 +138,20 @@ class Run:
         if code := self._process.returncode:
             from omnipkg_meta.store import failures
 
-            raise failures.explain(
-                self._task.asked, self._tool, code, self._told, self._task.directory
-            )
+            raise failures.explain(self.asked, self._tool, code, self._told, self._directory)
 
 
 class Resolution:
     """A resolution that goes on."""
 
-    def __init__(self, run: Run, read: Callable[[], Lock]) -> None:
+    def __init__(self, run: Run, read: Callable[[tuple[Asked, ...]], Lock]) -> None:
         self._run = run
         self._read = read
+        self._result: Lock | None = None
+
+    def answers(self, asked: tuple[Asked, ...]) -> None:
+        """Say what was asked, where that was not known in full when it was begun."""
+        self._run.asked = asked
 
     def is_going_on(self) -> bool:
         """Say whether the result would have to be waited for."""
@@ -141,4 +165,6 @@ class Resolution:
             StoreError: there was no room for it.
         """
         self._run.end()
-        return self._read()
+        if self._result is None:
+            self._result = self._read(self._run.asked)
+        return self._result

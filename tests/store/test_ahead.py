@@ -193,7 +193,7 @@ def test_where_the_cache_knows_the_answer_and_has_no_archive_it_is_fetched_as_ev
     wheelhouse.make("leaf", "1.0")
     read = IndexOptions.read(options(index))
     task = Task(requirements.parse(["leaf"]), read, allow_build=False, directory=tmp_path)
-    with builders.resolving("uv", task) as (_, resolution):
+    with builders.resolving("uv", task) as (_, resolution, _):
         lock = resolution.result()
         assert resolution.result() == lock
         assert not resolution.is_going_on()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from omnipkg_meta.cli import main
 from omnipkg_meta.errors import StoreError
 from omnipkg_meta.store import build, trust
 from omnipkg_meta.store.bubble import Bubble
@@ -204,6 +205,18 @@ def test_nothing_is_built_where_somebody_else_could_write(
                 index_options=wheelhouse.options,
                 reinstall=reinstall,
             )
+    assert list(place.iterdir()) == []
+
+
+def test_no_index_is_asked_where_somebody_else_could_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "open"
+    place.mkdir()
+    place.chmod(0o777)
+    monkeypatch.setattr("subprocess.Popen", None)
+    for more in ([], ["--reinstall"]):
+        assert main(["install", "--no-index", "--store", str(place / "store"), "leaf", *more]) == 1
     assert list(place.iterdir()) == []
 
 
