@@ -7,7 +7,7 @@ then mixes the two up, or fails in its own code with an error that says nothing 
 
 What lies there is looked at only if two copies of one package are in the process, by the
 types of all values at once: a class of a realm's is none that the standard library uses.
-The second time that is no more than those classes which have not as many attributes as before.
+The second time that is no more than those classes which have got an attribute since.
 Functions and classes are patches (:mod:`omnipkg_meta.patches`), and so are descriptors and
 what wraps the attribute that it stands for (``__wrapped__``): they act, whoever finds them.
 And what is empty says nothing: zope.interface notes on each class that it is asked about
@@ -66,11 +66,11 @@ _noted: dict[tuple[type, str], None] = {}
 _found: dict[tuple[Realm, str], _Left] = {}
 #: Of which package of which realm it was said.
 _said: dict[tuple[Realm, str], object] = {}
-#: The classes of the standard library, their namespaces, and how many attributes each had;
-#: and the modules that were searched for them.
+#: The classes of the standard library, their namespaces, and the attribute that each got
+#: last, which is the last one in its dict; and the modules that were searched for them.
 _classes: list[type] = []
 _namespaces: list[Any] = []
-_lengths: list[int] = []
+_youngest: list[str] = []
 _searched: set[str] = set()
 # Re-entrant: a signal handler may enter a scope while its thread is in here.
 _lock = threading.RLock()
@@ -261,11 +261,11 @@ def _look(*, anew: bool = False) -> list[_Left]:
     """
     with _lock:
         _search_modules()
-        lengths = list(map(len, _namespaces))
-        if lengths != _lengths or anew:
-            known = zip(_classes, _namespaces, _lengths, lengths, strict=True)
-            _note([one for one, _, before, now in known if anew or before != now])
-            _lengths[:] = lengths
+        youngest = _youngest_attributes()
+        if youngest != _youngest or anew:
+            known = zip(_classes, _youngest, youngest, strict=True)
+            _note([one for one, before, now in known if anew or before != now])
+            _youngest[:] = youngest
         there: dict[tuple[Realm, str], _Left] = {}
         for one, name in _noted:
             value = vars(one).get(name)
@@ -295,6 +295,14 @@ def _note(classes: Sequence[type]) -> None:
                 _noted[one, name] = None
 
 
+def _youngest_attributes() -> list[str]:
+    while True:
+        try:
+            return list(map(next, map(reversed, _namespaces)))
+        except RuntimeError:  # noqa: PERF203
+            pass  # another thread has set an attribute in between
+
+
 def _search_modules() -> None:
     """Note the classes of the standard library's modules that were loaded since."""
     storage: dict[str, Any] = sys.modules
@@ -315,7 +323,7 @@ def _search_modules() -> None:
                     known.add(id(value))
                     _classes.append(value)
                     _namespaces.append(value.__dict__)
-                    _lengths.append(-1)
+                    _youngest.append("")
         _searched.add(name)
 
 
