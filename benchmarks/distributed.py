@@ -20,15 +20,14 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.environments import ROOT, environment, run
 from benchmarks.figures import duration, measured_on, write_figures
 
-ROOT = Path(__file__).resolve().parent.parent
 MAIN = "rich==13.7.1"
 VERSIONS = ("13.7.0", "13.5.3", "13.4.2")
 #: Of which there is no bubble until a task asks for it.
@@ -57,11 +56,9 @@ class Bench:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._python = path / "main" / "bin" / "python"
         self._variables = {**os.environ, "OMNIPKG_META_STORE": str(path / "store")}
         wanted = (f"{ROOT}[dask]", MAIN, "ray", "uv", "virtualenv", "pip")
-        self._run("uv", "venv", "-q", "--python", sys.executable, str(path / "main"))
-        self._run("uv", "pip", "install", "-q", "--python", str(self._python), *wanted)
+        self._python = environment(path / "main", *wanted, compiled=False)
         for version in (*VERSIONS, MISSING):  # the last fills uv's cache
             self._command("install", f"rich=={version}")
         for name in ("cluster_tasks.py", "on_dask.py", "on_ray.py"):
@@ -80,24 +77,14 @@ class Bench:
         return self._program("on_ray.py", "rich", *VERSIONS[1:], MISSING)
 
     def _program(self, name: str, *arguments: str) -> Any:
-        told = self._run(str(self._python), str(self._path / name), *arguments)
+        told = self._run(str(self._path / name), *arguments)
         return json.loads(told.splitlines()[-1])
 
     def _command(self, *words: str) -> None:
-        self._run(str(self._python), "-m", "omnipkg_meta", *words)
+        self._run("-m", "omnipkg_meta", *words)
 
-    def _run(self, *command: str) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self._path,
-            env=self._variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-        return done.stdout
+    def _run(self, *words: str) -> str:
+        return run(str(self._python), *words, cwd=self._path, variables=self._variables)
 
 
 class Throughput(NamedTuple):

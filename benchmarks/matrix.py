@@ -21,15 +21,14 @@ import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.environments import ROOT, environment, run
 from benchmarks.figures import measured_on, write_figures
 
-ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("1.10.*", "2.5.*", "2.8.*", "2.11.*")
 CASES = 50
 
@@ -116,10 +115,8 @@ class Bench:
             file.write_text(text)
         self._main = path / "main"
         self._store = path / "store"
-        python = str(self._main / "bin" / "python")
-        _run("uv", "venv", "-q", "--python", sys.executable, str(self._main))
         project = (f"{ROOT}[all]", "pytest", "-e", str(self.project))
-        _run("uv", "pip", "install", "-q", "--python", python, *project)
+        environment(self._main, *project, compiled=False)
 
     def bubbles(self, *options: str) -> float:
         """Run the tests by one process, and return how many seconds it took."""
@@ -137,9 +134,9 @@ class Bench:
         shutil.rmtree(self.project / ".nox", ignore_errors=True)
 
     def _timed(self, command: list[str]) -> float:
-        environment = {**os.environ, "OMNIPKG_META_STORE": str(self._store)}
+        variables = {**os.environ, "OMNIPKG_META_STORE": str(self._store)}
         began = time.perf_counter()
-        text = _run(*command, cwd=self.project, env=environment)
+        text = run(*command, cwd=self.project, variables=variables)
         took = time.perf_counter() - began
         passed = sum(map(int, re.findall(r"(\d+) passed", text)))
         # Each version prints itself once: the right ones, and each of them.
@@ -147,13 +144,6 @@ class Bench:
         if passed != CASES * len(VERSIONS) or seen != [one[:-2] for one in VERSIONS]:
             raise SystemExit(f"{passed} passed, on {seen}:\n{text}")
         return took
-
-
-def _run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    return done.stdout + done.stderr
 
 
 def measure(path: Path, rounds: int) -> dict[str, tuple[float, float]]:

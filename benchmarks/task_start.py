@@ -17,14 +17,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.environments import ROOT, environment, run
 from benchmarks.figures import measured_on, write_figures
 
-ROOT = Path(__file__).resolve().parent.parent
 NUMPY = "numpy==1.26.4"
 
 #: What the other interpreter runs: the function of the example, between two files.
@@ -76,27 +75,24 @@ print(json.dumps({"first": first, "taken": taken}))
 
 def measure(path: Path, rounds: int) -> dict[str, float]:
     """Return median seconds: of the first call in a process, of later ones, of a subprocess."""
-    main, other, store = path / "main", path / "other", path / "store"
-    for place, wanted in ((main, f"{ROOT}[all]"), (other, NUMPY)):
-        _run("uv", "venv", "-q", "--python", sys.executable, str(place))
-        _run("uv", "pip", "install", "-q", "--compile-bytecode", "--python", str(place), wanted)
+    python = str(environment(path / "main", f"{ROOT}[all]"))
+    other = environment(path / "other", NUMPY)
     variables = {
         **os.environ,
-        "OMNIPKG_META_STORE": str(store),
+        "OMNIPKG_META_STORE": str(path / "store"),
         "PYTHONPATH": str(ROOT / "examples" / "recipes"),
     }
-    python = str(main / "bin" / "python")
     words = ("install", "--compile-bytecode", NUMPY)  # as the other has it
-    _run(python, "-m", "omnipkg_meta", *words, env=variables)
+    run(python, "-m", "omnipkg_meta", *words, variables=variables)
     turns, script = path / "turns.py", path / "other.py"
     turns.write_text(_TURNS)
     script.write_text(_OTHER)
-    command = (python, str(turns), str(other / "bin" / "python"), "1", str(script))
-    _run(*command, env=variables)  # byte code, and the disk's cache
+    command = (python, str(turns), str(other), "1", str(script))
+    run(*command, variables=variables)  # byte code, and the disk's cache
     first, later, started = [], [], []
     for number in range(1, rounds + 1):
         print(f"round {number} of {rounds}", file=sys.stderr)
-        told = json.loads(_run(*command[:3], "5", command[4], env=variables))
+        told = json.loads(run(*command[:3], "5", command[4], variables=variables))
         first.append(told["first"])
         later += [ours for ours, _ in told["taken"]]
         started += [theirs for _, theirs in told["taken"]]
@@ -116,13 +112,6 @@ def as_markdown(taken: dict[str, float]) -> str:
         shown = f"{ours * 1e3:.0f} ms" if ours > 1e-3 else f"{ours * 1e6:.0f} µs"
         lines.append(f"| {what} | {shown} | {theirs * 1e3:.0f} ms | {theirs / ours:.1f} x |")
     return "\n".join(lines)
-
-
-def _run(*command: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def main() -> int:
