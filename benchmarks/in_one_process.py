@@ -1,6 +1,6 @@
 """What a process with many realms, threads and scopes measures of itself.
 
-    python benchmarks/in_one_process.py STORE REALMS THREADS NESTED
+    python benchmarks/in_one_process.py STORE REALMS THREADS NESTED ENTRIES
 
 Run by ``benchmarks/scale.py``; prints one JSON object, the seconds that each thing
 took.  Every import is checked to be that of the right bubble.
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,7 @@ _TOGETHER = 1_000_000
 def main() -> None:
     """Measure, and print the seconds."""
     store, *counts = sys.argv[1:]
-    realms, threads, nested = map(int, counts)
+    realms, threads, nested, entries = map(int, counts)
     bubbles = om.Store(store).bubbles()
     scopes = [om.use(bubble) for bubble in bubbles if "common" in bubble.distributions]
     spare = scopes[realms:]
@@ -54,6 +56,10 @@ def main() -> None:
         seconds["import, nested"] = _inside(scopes[0], _imports)
         seconds["scope, nested"] = _best(lambda: _enters(scopes[0]))
     seconds["together"] = _together(scopes, threads)
+    with tempfile.TemporaryDirectory() as place:
+        _lengthen(Path(place), entries)
+        seconds["import, entries"] = _inside(scopes[0], _imports)
+        seconds["load, entries"] = _best(lambda: _timed(lambda: _load(spare.pop())))
     print(json.dumps(seconds))
 
 
@@ -63,6 +69,14 @@ def _load(scope: Scope) -> None:
     (bubble,) = scope.bubbles
     if not common.__file__.startswith(str(bubble.path)):
         raise SystemExit(f"the wrong module was imported: {common.__file__}")
+
+
+def _lengthen(place: Path, entries: int) -> None:
+    """Put so many directories before the others on ``sys.path``."""
+    made = [place / str(number) for number in range(entries)]
+    for one in made:
+        one.mkdir()
+    sys.path[:0] = map(str, made)
 
 
 def _inside(scope: Scope, measure: Callable[[], float]) -> float:

@@ -63,6 +63,8 @@ _IN_ONE_PROCESS = (
     ("import, nested", "cached import, in {nested} scopes around it"),
     ("scope, nested", "a warm scope, in {nested} scopes around it"),
     ("together", "an import of {threads} threads that take turns"),
+    ("import, entries", "cached import in a scope, with {entries} more entries of sys.path"),
+    ("load, entries", "use and first import of one more bubble, with {entries} more of them"),
 )
 
 #: What has byte code made at once, by both.
@@ -118,12 +120,13 @@ class Sizes(NamedTuple):
     realms: int
     threads: int
     nested: int
+    entries: int
     rounds: int
     installed: tuple[str, ...]
 
 
-_WHOLE = Sizes(10_000, 300, 256, 100, 5, _INSTALLED)
-_QUICK = Sizes(500, 20, 16, 10, 2, _INSTALLED[:1])
+_WHOLE = Sizes(10_000, 300, 256, 100, 1000, 5, _INSTALLED)
+_QUICK = Sizes(500, 20, 16, 10, 20, 2, _INSTALLED[:1])
 _FEW = 10
 
 
@@ -237,9 +240,9 @@ class Bench:
         return rows
 
     def in_one_process(self) -> list[Row]:
-        """Measure what a process with one realm, thread and scope does, and one with many."""
+        """Measure what a process with one of each does, and one with many."""
         sizes = self._sizes
-        few, many = ["1", "1", "1"], [str(one) for one in sizes[1:4]]
+        few, many = ["1"] * 4, [str(one) for one in sizes[1:5]]
         found: list[tuple[dict[str, float], dict[str, float]]] = []
         for _ in range(sizes.rounds):
             a, b = (
