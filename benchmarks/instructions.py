@@ -25,15 +25,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.speed import (
-    FIRST_BUBBLE,
-    FIRST_PLAIN,
-    SETUPS,
-    Bench,
-    first_imports,
-    has_accelerator,
-    measures,
-)
+from benchmarks.speed.first import FIRST_BUBBLE, FIRST_PLAIN, first_imports
+from benchmarks.speed.places import Places
+from benchmarks.speed.statements import SETUPS, has_accelerator, measures
 
 EXPECTED = Path(__file__).with_suffix(".json")
 TOLERANCE = 1.05
@@ -108,18 +102,18 @@ class Counter:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._bench = Bench(directory, quick=True)
+        self._places = Places(directory)
         # The order of sets and dicts decides how often hashes collide.
-        self._bench.variables["PYTHONHASHSEED"] = "0"
+        self._places.variables["PYTHONHASHSEED"] = "0"
         self._known: dict[tuple[Path, str, str], float] = {}
 
     def rows(self, *, quick: bool) -> list[Row]:
         """Count all figures."""
         rows = []
         for one in measures():
-            if one.limit is not None or not quick:
-                python = self._bench.accelerated if one.accelerated else self._bench.main
-                plain = self._statement(self._bench.main, *one.reference)
+            if one.limited or not quick:
+                python = self._places.accelerated if one.accelerated else self._places.main
+                plain = self._statement(self._places.main, *one.reference)
                 rows.append(Row(one.what, plain, self._statement(python, one.setup, one.statement)))
         if not quick:
             rows += [self._first(*case) for case in first_imports()]
@@ -137,22 +131,23 @@ class Counter:
         return self._known[key]
 
     def _first(self, module: str, requirement: str, *, accelerated: bool = False) -> Row:
-        main = self._bench.accelerated if accelerated else self._bench.main
-        plain = self._bench.environment(f"plain-{module}", requirement)
+        main = self._places.accelerated if accelerated else self._places.main
+        plain = self._places.plain(module, requirement)
+        self._places.bubble(requirement)
         counts = []
         for python, code in (
             (plain, FIRST_PLAIN.format(module=module)),
             (main, FIRST_BUBBLE.format(module=module, requirement=requirement)),
         ):
             before, _, _ = code.partition("t = time")
-            self._bench.run(python, "-c", code)  # byte code, and the files in memory
+            self._places.run(python, "-c", code)  # byte code, and the files in memory
             counts.append(self._count(python, "-c", code) - self._count(python, "-c", before))
         return Row(f"first import of {module}{', accelerated' if accelerated else ''}", *counts)
 
     def _count(self, python: Path, *arguments: str) -> int:
         """Return how many instructions a program takes."""
         log = self._directory / "callgrind.log"
-        self._bench.run(
+        self._places.run(
             Path("valgrind"),
             "--tool=callgrind",
             f"--callgrind-out-file={self._directory / 'callgrind.out'}",
