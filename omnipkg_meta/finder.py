@@ -72,20 +72,17 @@ class RealmFinder:
         """
         top = name.partition(".")[0]
         frame = sys._getframe().f_back
-        if path is not None and frame is not None and top not in JOINED:
-            realm = frame.f_globals.get(LOADED_INTO)
-            if realm is not None:  # it was asked who asks, and this is for that realm's copy
-                with without_import_lock():
-                    standard_classes.before_load(realm, name)
-                    return _spec_in_realm(realm, name, path, target)
-        if (
-            top not in CLAIMED
-            and not HERMETIC
-            and not (bubbles_on_path() or (path is None and meta_path.any_brought()))
+        if top in CLAIMED:
+            if path is not None and frame is not None and top not in JOINED:
+                realm = frame.f_globals.get(LOADED_INTO)
+                if realm is not None:  # it was asked who asks: this is for that realm's copy
+                    with without_import_lock():
+                        standard_classes.before_load(realm, name)
+                        return _spec_in_realm(realm, name, path, target)
+        elif not (HERMETIC or bubbles_on_path() or (path is None and meta_path.any_brought())) and (
+            CURRENT.get() is None or top in _TOP_LEVEL_STANDARD
         ):
-            activation = CURRENT.get()
-            if activation is None or top in _TOP_LEVEL_STANDARD:
-                return None
+            return None
         with without_import_lock():
             return _find(name, path, target, frame)
 

@@ -16,6 +16,7 @@ from omnipkg_meta import (
     absent,
     acceleration,
     bare_names,
+    children,
     environ,
     finder,
     importers,
@@ -51,6 +52,7 @@ _PARTS = (
     environ,
     bare_names,
     started,
+    children,
     acceleration,
 )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from omnipkg_meta.store.bubble import Bubble
 
-__all__ = ["activate_from_environment", "environment", "main"]
+__all__ = ["activate_from_environment", "environment", "handed_over", "main"]
 
 _ACTIVE = "OMNIPKG_META_ACTIVE"
 #: Where the program is to leave its map; taken away by it, since its children leave none.
@@ -65,6 +65,20 @@ def environment(
         if entry not in scripts
     ]
     variables["PATH"] = os.pathsep.join([*scripts, *kept])
+    return variables
+
+
+def handed_over(bubble: Bubble, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables of a Python process that has one more bubble active.
+
+    Args:
+        bubble: the bubble, which comes before those that *base* hands over.
+        base: the variables to start from.
+    """
+    there = base.get(_ACTIVE, "").split(os.pathsep)
+    variables = environment([bubble], base)
+    paths = dict.fromkeys((str(bubble.path), *filter(None, there)))
+    variables[_ACTIVE] = os.pathsep.join(paths)
     return variables
 
 

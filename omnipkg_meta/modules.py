@@ -120,7 +120,7 @@ class RealmModules(dict):  # type: ignore[type-arg]
 
     def __setitem__(self, name: Any, module: Any) -> None:
         frame = _getframe().f_back
-        if dict.get(self, name, _NOTHING) is not module:  # else it is taken to the end
+        if dict.get(self, name, _NOTHING) is not module:  # else it goes to the end, and no more
             take(name, module, frame)
         _apply(put, self, name, frame, module)
 
@@ -141,7 +141,10 @@ class RealmModules(dict):  # type: ignore[type-arg]
             # importlib takes a module out to put it in again at the end at once (:func:`put`).
             # Unlike that of a plain dict, our copy is not atomic: ``dict(sys.modules)``
             # of another thread would trip over the gap.
-            return _apply(dict.__getitem__, self, name, frame)
+            found = dict.get(self, name, _NOTHING)
+            if found is _NOTHING:
+                found = _apply(dict.__getitem__, self, name, frame)
+            return found
         spare(name, frame)
         taken = _apply(dict.pop, self, name, frame, *default)
         gone(name)
