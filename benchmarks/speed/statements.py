@@ -113,21 +113,21 @@ MEASURES = (
         _UNCLAIMED,
     ),
     Measure(
-        "the same by from",
+        "cached import of an unclaimed name, by from",
         "hooked",
         "from json import loads",
         ("plain", "from json import loads"),
         _UNCLAIMED,
     ),
     Measure(
-        "the same by importlib.import_module",
+        "importlib.import_module of an unclaimed name",
         "hooked",
         _IMPORT_MODULE.format("json"),
         ("plain", _IMPORT_MODULE.format("json")),
         _UNCLAIMED,
     ),
     Measure(
-        "the same by sys.modules[...]",
+        "sys.modules[unclaimed name]",
         "hooked",
         "sys.modules['json']",
         ("plain", "sys.modules['json']"),
@@ -215,7 +215,7 @@ MEASURES = (
         most=0.4e-6,
     ),
     Measure(
-        "the same, with a cached import inside",
+        "entering a warm scope, a cached import, and leaving",
         "hooked",
         "with scope: import rich",
         ("context-plain", "with scope: import rich"),
