@@ -111,7 +111,7 @@ class Counter:
         """Count all figures."""
         rows = []
         for one in measures():
-            if one.limited or not quick:
+            if one.hot and (one.limited or not quick):
                 python = self._places.accelerated if one.accelerated else self._places.main
                 plain = self._statement(self._places.main, *one.reference)
                 rows.append(Row(one.what, plain, self._statement(python, one.setup, one.statement)))
