@@ -36,20 +36,37 @@ def environment(path: Path, *wanted: str, compiled: bool = True) -> Path:
     return python
 
 
-def run(*command: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> str:
+def run(
+    *command: str,
+    cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    patience: float | None = None,
+) -> str:
     """Run a program, and return what it prints.
 
     Args:
         *command: the program and its arguments.
         cwd: where it runs.
         variables: its environment variables, all of them; by default those of this process.
+        patience: the seconds after which it is ended, or None.
 
     Raises:
-        SystemExit: it failed; with the command and what it has written.
+        SystemExit: it failed, or was ended; with the command and what it has written.
     """
-    done = subprocess.run(
-        command, cwd=cwd, env=variables, capture_output=True, text=True, check=False
-    )
+    told = " ".join(command)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=patience,
+        )
+    except subprocess.TimeoutExpired:
+        raise SystemExit(f"{told}\nit had not ended after {patience:g} s") from None
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"{told} failed:\n{done.stdout}{done.stderr}")
     return done.stdout

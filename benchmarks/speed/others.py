@@ -31,6 +31,8 @@ _OMNIPKG = "omnipkg==3.4.1"
 _LEAST = 40_000
 _TWO = VERSIONS[:2]
 _OURS = 2000
+#: Seconds after which omnipkg's command is given up.
+_PATIENCE = 300
 
 
 class Way(NamedTuple):
@@ -223,7 +225,8 @@ class _Others:
             variables = self._omnipkg_variables()
             for version in _TWO:
                 command = (str(python.with_name("omnipkg")), "install", f"rich=={version}")
-                run(*command, cwd=self._places.directory, variables=variables)
+                place = self._places.directory
+                run(*command, cwd=place, variables=variables, patience=_PATIENCE)
             self._omnipkg = python
         return self._omnipkg
 

@@ -62,7 +62,8 @@ class Places:
             "PYTHONDONTWRITEBYTECODE": "",
         }
         self.variables.pop("PYTHONPATH", None)
-        self.main = self.environment("main", MAIN, "jinja2", "pyperf", str(ROOT))
+        builds = "tomli; python_version < '3.11'"  # what builds bubbles needs it there
+        self.main = self.environment("main", MAIN, "jinja2", "pyperf", builds, str(ROOT))
         for name, (source, requires) in _LIBRARIES.items():
             self._library(name, source, requires)
         for version in VERSIONS:
