@@ -94,10 +94,25 @@ def command() -> NoReturn:
         # To look for garbage in what a command loads, and once more when all of it is thrown
         # away, takes longer than the rest of its start.
         gc.set_threshold(100_000)
-        code = main()
-        gc.freeze()
-        sys.exit(code)
+        _end(main())
     sys.exit(main())
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without taking apart what the kernel is about to free anyway.
+
+    What was to be done at exit is done first, by what ``Py_FinalizeEx`` calls for it; and if
+    the streams do not take what is left in them, the interpreter ends as it does and says so.
+    """
+    import atexit
+
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):  # closed; or there are none (None)
+        sys.exit(code)
+    os._exit(code)
 
 
 def make_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:

@@ -56,6 +56,8 @@ _PLAIN_SUFFIXES = frozenset(
     .tmpl
     """.split()  # noqa: SIM905 (fifty lines of one word would say no more)
 )
+# Most files of all.
+_SOURCES = (".py", ".pyi", ".pyc")
 _LARGE = 500_000
 # Bytes that are read at a time: most files are small, and to make room for many takes a while.
 _FEW, _MANY = 1 << 16, 1 << 20
@@ -196,6 +198,8 @@ def files(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 def is_native(entry: os.DirEntry[str]) -> bool:
     """Say whether a file is a shared object or a program: by its name, else by its first bytes."""
+    if entry.name.endswith(_SOURCES):
+        return False
     if os.path.splitext(entry.name)[1].lower() in _PLAIN_SUFFIXES:  # noqa: PTH122 (a hot path)
         return False
     if _NATIVE_NAME.search(entry.name):

@@ -18,6 +18,8 @@ from omnipkg_meta.cli import main
 from tests.wheels import names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omnipkg_meta.store.store import Store
     from tests.conftest import MakeBubble, Wheelhouse
 
@@ -176,6 +178,46 @@ def test_a_closed_pipe_is_no_traceback(make_bubble: MakeBubble) -> None:
     with process.stderr:
         assert process.stderr.read() == ""
     assert process.wait() == 1
+
+
+def test_the_process_ends_at_once_and_nothing_that_was_said_or_was_to_be_done_is_lost(
+    make_bubble: MakeBubble, tmp_path: Path
+) -> None:
+    for number in range(30):
+        make_bubble({f"leaf==1.{number}": None})
+    mark = tmp_path / "mark"
+    program = (
+        "import atexit, sys\n"
+        "from omnipkg_meta.cli import command\n"
+        f"atexit.register(open({str(mark)!r}, 'w').write, 'done at exit')\n"
+        "sys.argv[1:] = ['list', '--json']\n"
+        "class Slow:\n"
+        "    def __del__(self): sys.stderr.write('taken apart')\n"
+        "sys.slow = Slow()\n"
+        "command()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert len(json.loads(done.stdout)["bubbles"]) == 30
+    assert (done.returncode, done.stderr, mark.read_text()) == (0, "", "done at exit")
+    assert run("show", "leaf==2").returncode == 1
+    assert run("show").returncode == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_what_cannot_be_written_is_no_success(make_bubble: MakeBubble) -> None:
+    make_bubble({"leaf==1.0": None})
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "omnipkg_meta", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "No space left" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
