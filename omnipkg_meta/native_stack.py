@@ -31,7 +31,6 @@ import _thread
 import struct
 import sys
 from collections import Counter
-from functools import lru_cache
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -326,24 +325,45 @@ def _through_comparison(count: Callable[[], _Counts], depth: int) -> _Counts:
     return result[0]
 
 
-@lru_cache(maxsize=1)
+#: The reader of this process, or None, once it is known.
+_known: list[NativeStack | None] = []
+
+
 def reader() -> NativeStack | None:
     """Return the reader of this process, or None where the C stack cannot be read.
 
     None on Windows, on musl (no ``backtrace``), and on an interpreter whose
-    evaluation loop is not one C function.
+    evaluation loop is not one C function; and for as long as ctypes is being loaded.
     """
-    if sys.platform == "win32":
-        return None
-    try:
-        stack = NativeStack()
-    except (AttributeError, OSError, ImportError):
-        return None
+    if not _known:
+        try:
+            stack = None if sys.platform == "win32" else NativeStack()
+        except (AttributeError, OSError, ImportError):
+            if _is_loading("ctypes"):
+                # It is what it takes, and asks itself who imports: its own lazy imports
+                # do, from Python 3.15 on.
+                return None
+            stack = None
+        _known.append(stack if stack is not None and _is_proven(stack) else None)
+    return _known[0]
+
+
+def _is_loading(package: str) -> bool:
+    """Tell whether a module of a package has begun to be loaded, and is not yet."""
+    storage: dict[str, Any] = sys.modules
+    return any(
+        getattr(getattr(module, "__spec__", None), "_initializing", False)
+        for name, module in list(dict.items(storage))
+        if name.partition(".")[0] == package
+    )
+
+
+def _is_proven(stack: NativeStack) -> bool:
     # The proof compares whole stacks, so it has to fit into what is read, and
     # must not be on the stack of a greenlet: it runs on a thread of its own.
     start = _thread_starter()
     if start is None:
-        return None
+        return False
     proved: list[bool] = []
     done = _thread.allocate_lock()
     done.acquire()
@@ -357,9 +377,9 @@ def reader() -> NativeStack | None:
     try:
         start(run, ())
     except RuntimeError:
-        return None  # no more threads can be had, or none at all in this subinterpreter
+        return False  # no more threads can be had, or none at all in this subinterpreter
     done.acquire()
-    return stack if proved == [True] else None
+    return proved == [True]
 
 
 def _thread_starter() -> Callable[[Callable[[], None], tuple[()]], int] | None:

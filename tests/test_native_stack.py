@@ -68,6 +68,38 @@ def test_there_is_one_reader_and_it_proved_itself(reader: NativeStack) -> None:
     assert reader.prove()
 
 
+def test_it_is_asked_again_if_ctypes_was_only_being_loaded(world: World) -> None:
+    world.run(
+        """
+        import sys
+        from importlib.machinery import ModuleSpec
+        from omnipkg_meta import native_stack
+        half = sys.modules["ctypes"] = type(sys)("ctypes")
+        half.__spec__ = ModuleSpec("ctypes", None)
+        half.__spec__._initializing = True
+        assert native_stack.reader() is None
+        del sys.modules["ctypes"]
+        assert native_stack.reader() is not None
+        """
+    )
+
+
+@pytest.mark.parametrize("terms", ["", "hermetic=True"])
+def test_a_program_whose_first_scope_loads_ctypes_has_it(world: World, terms: str) -> None:
+    world.versions("claimed", "1.0", main="0.5")
+    world.run(
+        f"""
+        import sys
+        import omnipkg_meta as om
+        assert "ctypes" not in sys.modules
+        with om.use("claimed==1.0", {terms}):
+            import claimed
+        from omnipkg_meta import native_stack
+        assert native_stack.reader() is not None
+        """
+    )
+
+
 def test_a_fresh_reader_proves_itself_in_any_thread() -> None:
     proved: list[bool] = []
     threads = [
