@@ -17,11 +17,11 @@ from urllib.request import url2pathname
 from omnipkg_meta import declared
 from omnipkg_meta.path_entries import main_path
 from omnipkg_meta.realm import normalize
-from omnipkg_meta.requirements import Found, demands
+from omnipkg_meta.requirements import Found, demands, metadata_of
 from omnipkg_meta.store import record
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, PackageMetadata
+    from importlib.metadata import Distribution
 
     from omnipkg_meta.requirements import Asked
 
@@ -61,9 +61,8 @@ def find(name: str) -> Installed | None:
 
     context = DistributionFinder.Context(name=name, path=main_path())
     for found in MetadataPathFinder.find_distributions(context):
-        # What is left of a half-removed distribution has no metadata, though typeshed knows
-        # of no such thing; and some are in an archive, from which nothing is taken.
-        metadata: PackageMetadata | None = found.metadata
+        # Some are in an archive, from which nothing is taken.
+        metadata = metadata_of(found)
         information = getattr(found, "_path", None)
         if metadata is not None and "Version" in metadata and isinstance(information, Path):
             return _read(normalize(name), found, information)
@@ -82,8 +81,9 @@ def in_place(root: Path) -> list[Installed]:
 
     found = MetadataPathFinder.find_distributions(DistributionFinder.Context(path=main_path()))
     directories = {
-        str(one.metadata["Name"]): _working_directory(one.read_text("direct_url.json"))
+        str(metadata["Name"]): _working_directory(one.read_text("direct_url.json"))
         for one in found
+        if (metadata := metadata_of(one)) is not None
     }
     names = [
         name

@@ -21,7 +21,7 @@ from omnipkg_meta.errors import RequirementError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from importlib.metadata import PackageMetadata
+    from importlib.metadata import Distribution, PackageMetadata
 
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
@@ -32,6 +32,7 @@ __all__ = [
     "Found",
     "at_sight",
     "demands",
+    "metadata_of",
     "name_of",
     "normalize",
     "parse",
@@ -178,6 +179,16 @@ def demands(
             pending.extend((one.name, wanted) for wanted in one.extras)
 
 
+def metadata_of(distribution: Distribution) -> PackageMetadata | None:
+    """Return the metadata of a distribution; None for what is left of a half-removed one."""
+    try:
+        # It is None there up to Python 3.14, though typeshed knows of no such thing.
+        found: PackageMetadata | None = distribution.metadata
+    except FileNotFoundError:  # ``importlib.metadata.MetadataNotFound``
+        return None
+    return found
+
+
 def satisfied_by_main(
     requirements: Iterable[str | Asked], path: Sequence[str] | None = None
 ) -> bool:
@@ -199,9 +210,7 @@ def satisfied_by_main(
     def find(name: str) -> Found | None:
         context = DistributionFinder.Context(name=name, path=where)
         for distribution in MetadataPathFinder.find_distributions(context):
-            # What is left of a half-removed distribution has no metadata, though typeshed knows
-            # of no such thing, and so no version.
-            metadata: PackageMetadata | None = distribution.metadata
+            metadata = metadata_of(distribution)
             if metadata is not None and "Version" in metadata:
                 return Found(metadata["Version"], distribution.requires or ())
         return None
