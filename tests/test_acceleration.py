@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from functools import partial
 from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
@@ -401,3 +402,78 @@ def test_it_finds_the_symbols_of_a_library_that_python_finds() -> None:
     for wrong in wrongs:
         with pytest.raises(TypeError):
             accelerator._undefined(*wrong)
+
+
+def _jit() -> bool:
+    """Tell whether this interpreter has a compiler of its own that can be switched on."""
+    known = getattr(sys, "_jit", None)
+    return known is not None and known.is_available()
+
+
+@pytest.mark.parametrize(
+    "jit",
+    [
+        "0",
+        pytest.param("1", marks=pytest.mark.skipif(not _jit(), reason="there is no JIT here")),
+    ],
+)
+def test_a_loop_that_has_run_hot_goes_on_seeing_what_its_scope_has(
+    world: World, monkeypatch: pytest.MonkeyPatch, jit: str
+) -> None:
+    monkeypatch.setenv("PYTHON_JIT", jit)
+    files = {
+        "claimed/__init__.py": """
+            __version__ = "VERSION"
+            def again(times):
+                for _ in range(times):
+                    import claimed.part as part
+                    assert part.version == "VERSION", part.version
+            """,
+        "claimed/part.py": "version = 'VERSION'\n",
+    }
+    texts = {path: textwrap.dedent(text) for path, text in files.items()}
+    world.versions("claimed", "1.0", "2.0", main="0.5", files=texts)
+    world.run(
+        f"""
+        import sys
+        import omnipkg_meta as om
+        if {jit}:
+            assert sys._jit.is_enabled()
+
+        def see(times, version):
+            for _ in range(times):
+                import claimed
+                from claimed import part
+                assert claimed.__version__ == part.version == version, (claimed, version)
+
+        for _ in range(3):
+            for version in ("1.0", "2.0"):
+                with om.use(f"claimed=={{version}}"):
+                    see(5000, version)
+                    import claimed
+                    claimed.again(5000)
+            see(5000, "0.5")
+        """
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="there is no frozendict before 3.15")
+def test_code_whose_namespace_is_a_frozendict_is_answered_as_any(world: World) -> None:
+    world.versions("claimed", "1.0", "2.0", main="0.5")
+    world.run(
+        """
+        import omnipkg_meta as om
+
+        seen = []
+        names = {"__name__": "mine", "__builtins__": __builtins__, "seen": seen}
+        code = compile("import claimed; seen.append(claimed.__version__)", "mine.py", "exec")
+        for version in ("1.0", "2.0", "1.0"):
+            with om.use(f"claimed=={version}"):
+                exec(code, frozendict(names), {})
+        exec(code, frozendict(names), {})
+        with om.use("claimed==2.0"):
+            import claimed
+        exec(code, frozendict({**names, "__realm__": claimed.__realm__}), {})
+        assert seen == ["1.0", "2.0", "1.0", "0.5", "2.0"], seen
+        """
+    )
