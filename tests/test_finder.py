@@ -167,7 +167,8 @@ def test_a_module_of_a_bubble_has_the_ordinary_loader(
     with om.use(bubble):
         module = importlib.import_module(name)
     assert (module.loader, module.same) == (importlib.machinery.SourceFileLoader, True)
-    assert Path(str(module.__cached__)).is_file()
+    assert module.__spec__ is not None
+    assert Path(str(module.__spec__.cached)).is_file()
     assert inspect.getsource(module) == text
     assert inspect.getsourcefile(module.f) == str(bubble.site_packages / f"{name}.py")
     with pytest.raises(ZeroDivisionError) as caught:

@@ -80,9 +80,9 @@ def test_a_module_that_raises_is_gone_lets_go_of_its_lock_and_is_tried_afresh(
             start.load()
         assert type(caught.value).__name__ == error
         assert parts(realm) == {"start"}
-        assert not locks_of(realm)
         assert not hasattr(realm.modules[name], "inner")
-        del caught
+        del caught  # in 3.15 a frame of importlib's has the lock, as long as there is a traceback
+        assert not locks_of(realm)
     assert start.load() is realm.modules[f"{name}.inner"]
     assert len(start.tries) == 3
     assert not [one for one in (*MAIN.modules, *dict.keys(sys.modules)) if one.startswith(name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any
 
 import pytest
@@ -52,7 +53,9 @@ def test_a_class_with_a_layout_of_its_own_is_refused() -> None:
 
 def test_a_subclass_subscripts_with_the_function_of_dict() -> None:
     subclass = a_subclass()
-    assert subscript_function(subclass) != subscript_function(dict)
+    # Some releases of 3.14 and 3.15 do it themselves.
+    if sys.version_info < (3, 14):
+        assert subscript_function(subclass) != subscript_function(dict)
     assert subscript_in_c(subclass)
     assert subscript_function(subclass) == subscript_function(dict)
     table: dict[Any, Any] = subclass(there=1)

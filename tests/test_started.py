@@ -98,6 +98,7 @@ def test_the_threads_of_an_executor_are_not_of_whoever_submits_first(name: str) 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_of_such_a_thread_goes_on_for_the_same_realm(name: str) -> None:
     package: ModuleType = versions(name)["1.0"]
     child = multiprocessing.get_context("fork").Process(target=_look, args=(package,))

@@ -102,7 +102,7 @@ def test_an_install_makes_no_byte_code_and_the_first_import_does(
     assert byte_code(bubble) == []
     with om.use("leaf==1.0"):
         import leaf.more  # type: ignore[import-not-found]
-    assert leaf.more.__cached__ == str(cached(bubble))
+    assert leaf.more.__spec__.cached == str(cached(bubble))
     assert byte_code(bubble) == sorted([cached(bubble), cached(bubble, "__init__")])
     code = marshal.loads(cached(bubble).read_bytes()[16:])  # noqa: S302
     assert code.co_filename == str(bubble.site_packages / "leaf" / "more.py")
