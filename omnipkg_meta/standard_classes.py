@@ -62,7 +62,8 @@ class _Left(NamedTuple):
 #: Attributes that hold objects of realms' classes, or did; what they hold, and whether it says
 #: something, may have changed since.
 _noted: dict[tuple[type, str], None] = {}
-#: What was found: the first object of each realm and module; it may be gone since.
+#: What was found: the first object of each realm and module; it may be gone since.  Replaced,
+#: never changed in place: whoever only asks takes no lock.
 _found: dict[tuple[Realm, str], _Left] = {}
 #: Of which package of which realm it was said.
 _said: dict[tuple[Realm, str], object] = {}
@@ -259,6 +260,7 @@ def _look(*, anew: bool = False) -> list[_Left]:
     Args:
         anew: whether to look at all of them again.
     """
+    global _found  # noqa: PLW0603
     with _lock:
         _search_modules()
         youngest = _youngest_attributes()
@@ -267,7 +269,7 @@ def _look(*, anew: bool = False) -> list[_Left]:
             _note([one for one, before, now in known if anew or before != now])
             _youngest[:] = youngest
         there: dict[tuple[Realm, str], _Left] = {}
-        for one, name in _noted:
+        for one, name in list(_noted):  # what is iterated over may import, and come here again
             value = vars(one).get(name)
             kind = type(value)
             realm = _owner(kind)
@@ -277,8 +279,7 @@ def _look(*, anew: bool = False) -> list[_Left]:
                 left = _Left(realm, f"{module}.{kind.__qualname__}", module, place)
                 there.setdefault((realm, module), left)
         new = [left for key, left in there.items() if key not in _found]
-        _found.clear()
-        _found.update(there)
+        _found = there
         return new
 
 
@@ -309,13 +310,14 @@ def _search_modules() -> None:
     known = set(map(id, _classes))
     # In order: what is told of is the same each time.
     for name in [*filterfalse(_searched.__contains__, list(dict.keys(storage)))]:
-        module = dict.get(storage, name)
-        if str(name).partition(".")[0] in sys.stdlib_module_names and module is not None:
-            if getattr(getattr(module, "__spec__", None), "_initializing", False):
+        if str(name).partition(".")[0] in sys.stdlib_module_names:
+            namespace = _namespace_of(dict.get(storage, name))
+            if getattr(namespace.get("__spec__"), "_initializing", False):
                 continue  # more will come
-            for value in list(vars(module).values()):
+            for value in list(namespace.values()):
                 if (
                     isinstance(value, type)
+                    and issubclass(type(value), type)  # and no proxy that says that it is one
                     and value.__flags__ & _FLAGS == _MUTABLE
                     and id(value) not in known
                     and str(_module_of(value)).partition(".")[0] in sys.stdlib_module_names
@@ -325,6 +327,15 @@ def _search_modules() -> None:
                     _namespaces.append(value.__dict__)
                     _youngest.append("")
         _searched.add(name)
+
+
+def _namespace_of(module: object) -> dict[str, Any]:
+    """Return what is in a module, without loading one that waits to be touched."""
+    try:
+        namespace: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    except AttributeError:
+        return {}  # whatever somebody has put in its place
+    return namespace
 
 
 def _owner(kind: type) -> Realm | None:

@@ -427,3 +427,25 @@ def test_what_a_function_left_is_found_before_the_other_copy_is_loaded(
     with pytest.raises(StandardLibraryConflictError), scope:
         exec(f"import {package.name}", {"__name__": __name__})  # noqa: S102
     assert loaded(second, package) == []
+
+
+def test_to_look_loads_no_module_that_waits_to_be_touched(world: World) -> None:
+    world.versions("claimed", "1.0", "2.0")
+    world.run(
+        """
+        import importlib.util, sys
+        import omnipkg_meta as om
+
+        spec = importlib.util.find_spec("this")  # which prints when it is loaded
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules["this"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["this"])
+        sys.modules["antigravity"] = None
+        for version in ("1.0", "2.0"):
+            with om.use(f"claimed=={version}"):
+                import claimed
+        from omnipkg_meta import standard_classes
+        assert "this" in standard_classes._searched
+        assert type(sys.modules["this"]) is importlib.util._LazyModule
+        """
+    )
