@@ -33,7 +33,7 @@ def rows(places: Places, *, quick: bool) -> list[Row | Other]:
     ]
     of = {key: statistics.median(one[key] for one in told) for key in told[0]}
     what = f"{_THREADS} threads alternating three versions with an import, beside 1 thread"
-    tasks = f"{_TASKS} asyncio tasks alternating three versions with two imports, beside none in a scope"
+    tasks = f"{_TASKS} asyncio tasks alternating three versions with two imports, beside no scope"
     published = f"omnipkg's published {_PUBLISHED} swaps a second"
     work = "10 threads and 3 versions of numpy, on another machine"
     seconds = 1 / _PUBLISHED

@@ -105,8 +105,10 @@ def _end(code: int) -> NoReturn:
     the streams do not take what is left in them, the interpreter ends as it does and says so.
     """
     import atexit
+    import threading
 
     try:
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as there
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
