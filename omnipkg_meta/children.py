@@ -12,12 +12,13 @@ the tracker of resources, which are one for the whole process, whoever needs the
 bubble that shares something with main, or sees nothing of it, is not handed over: on these
 terms no process can be run.
 
-The hack: ``subprocess``, ``multiprocessing`` and loky all start a program by one function,
-``_posixsubprocess.fork_exec``; ours stands there while the hooks are in, and where
-``subprocess`` keeps it under a name of its own, and changes the variables that it is given
-and nothing else.  The proof is that it is a function of C, and what is given at its sixth
-place (``subprocess_fork_exec`` in ``Modules/_posixsubprocess.c``); else it is called as it
-was.  The undo is :func:`uninstall`, unless somebody has put a function of his own over ours.
+The hack: ``subprocess`` and ``multiprocessing`` start programs by one function,
+``_posixsubprocess.fork_exec``, and others by ``os.posix_spawn``, or by ``os.execve`` and
+``os.execv`` after a fork (loky before 3.5).  Ours stand in their places while the hooks are
+in, and where ``subprocess`` keeps one under a name of its own; they change the variables that
+a program is given, and nothing else.  The proof is that what stands there is a function of C,
+whose arguments are known (``Modules/_posixsubprocess.c``, ``Modules/posixmodule.c``).  The
+undo is :func:`uninstall`, but for what somebody has put over ours.
 
 This file must not know the rules, nor how a bubble is activated.
 """
@@ -33,46 +34,83 @@ from omnipkg_meta.asking import who
 from omnipkg_meta.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from types import FrameType
 
     from omnipkg_meta.realm import Realm
+    from omnipkg_meta.store.bubble import Bubble
 
 __all__ = ["install", "uninstall"]
 
 _getframe = sys._getframe
 
-#: Where the programs to try, and the variables, are among the arguments.
-_PROGRAMS, _VARIABLES = 1, 5
-
 #: Modules that start what is one for the whole process.
 _EVERYBODYS = frozenset({"multiprocessing.forkserver", "multiprocessing.resource_tracker"})
 
-#: The function of the system, since ours first stood in its place.
-_system: Callable[..., int] | None = None
+#: The functions of the system by their names, since ours first stood in their places.
+_system: dict[str, Callable[..., Any]] = {}
 #: Whether the hooks are in: somebody who put a function over ours may call it later, too.
 _wanted = False
 
 
-def _fork_exec(*arguments: Any) -> int:
-    """Start a program; one that is this interpreter with the bubble whose code starts it."""
-    assert _system is not None  # noqa: S101  # it was there before ours
-    if _wanted and len(arguments) > _VARIABLES and _is_this_interpreter(arguments[_PROGRAMS]):
-        frame = _getframe().f_back
-        home = who(frame).home
-        if home is not None and _can_be_handed_over(home) and not _is_everybodys(frame):
-            changed = list(arguments)
-            changed[_VARIABLES] = _with_bubble(home, arguments[_VARIABLES])
-            return _system(*changed)
-    return _system(*arguments)
+def _fork_exec(*arguments: Any) -> Any:
+    # The second says which programs to try, and the sixth has the variables.
+    if len(arguments) > 5 and (bubble := _bubble_for(arguments[1], _getframe().f_back)):
+        variables = arguments[5]
+        if variables is not None:
+            words = (os.fsencode(one).partition(b"=") for one in variables)
+            variables = {name: value for name, _, value in words}
+        given = [os.fsencode(f"{k}={v}") for k, v in _with(bubble, variables).items()]
+        arguments = (*arguments[:5], given, *arguments[6:])
+    return _system["fork_exec"](*arguments)
 
 
-def _is_this_interpreter(programs: Iterable[bytes]) -> bool:
+def _execv(path: Any, arguments: Any, /) -> Any:
+    if bubble := _bubble_for((path,), _getframe().f_back):
+        return _system["execve"](path, arguments, _with(bubble, None))
+    return _system["execv"](path, arguments)
+
+
+def _execve(path: Any, argv: Any, env: Any) -> Any:
+    if bubble := _bubble_for((path,), _getframe().f_back):
+        env = _with(bubble, env)
+    return _system["execve"](path, argv, env)
+
+
+def _posix_spawn(path: Any, argv: Any, env: Any, /, **options: Any) -> Any:
+    if bubble := _bubble_for((path,), _getframe().f_back):
+        env = _with(bubble, env)
+    return _system["posix_spawn"](path, argv, env, **options)
+
+
+#: Where the functions of the system stand, by their names, with ours.
+_OURS: dict[str, tuple[tuple[tuple[str, str], ...], Callable[..., Any]]] = {
+    "fork_exec": (
+        (("_posixsubprocess", "fork_exec"), ("subprocess", "_fork_exec")),
+        _fork_exec,
+    ),
+    "execv": ((("os", "execv"), ("posix", "execv")), _execv),
+    "execve": ((("os", "execve"), ("posix", "execve")), _execve),
+    "posix_spawn": ((("os", "posix_spawn"), ("posix", "posix_spawn")), _posix_spawn),
+}
+
+
+def _bubble_for(programs: Iterable[Any], frame: FrameType | None) -> Bubble | None:
+    """Return the bubble that a program is to begin with, if it is this interpreter."""
+    if not _wanted or not _is_this_interpreter(programs):
+        return None
+    home = who(frame).home
+    if home is None or not _can_be_handed_over(home) or _is_everybodys(frame):
+        return None
+    return home.bubble
+
+
+def _is_this_interpreter(programs: Iterable[Any]) -> bool:
     """Tell whether the program that will be started is the one that runs here.
 
     By its place, and not by what a link leads to: all virtual environments share that.
     """
-    names = list(map(os.fsdecode, programs))
+    names = [os.fsdecode(one) for one in programs if isinstance(one, (bytes, str, os.PathLike))]
     started = next((one for one in names if os.access(one, os.X_OK)), "")
     if not started or not sys.executable:
         return False
@@ -94,44 +132,50 @@ def _is_everybodys(frame: FrameType | None) -> bool:
     return False
 
 
-def _with_bubble(realm: Realm, variables: Iterable[bytes] | None) -> list[bytes]:
-    """Return the variables of a program, as it is given them, with a bubble handed over."""
+def _with(bubble: Bubble, variables: Mapping[Any, Any] | None) -> dict[str, str]:
+    """Return the variables of a program with a bubble handed over.
+
+    Args:
+        bubble: the bubble.
+        variables: what the program was to be given; those of this process where that is None.
+    """
     from omnipkg_meta.launch import handed_over
 
-    bubble = realm.bubble
-    assert bubble is not None  # noqa: S101  # main's code starts children in main
-    base = {os.fsdecode(name): os.fsdecode(value) for name, value in os.environb.items()}
-    if variables is not None:
-        words = (os.fsdecode(one).partition("=") for one in variables)
-        base = {name: value for name, _, value in words}
-    return [os.fsencode(f"{name}={value}") for name, value in handed_over(bubble, base).items()]
+    given = os.environb if variables is None else variables
+    base = {os.fsdecode(name): os.fsdecode(value) for name, value in given.items()}
+    return handed_over(bubble, base)
 
 
 def install() -> None:
     """Have interpreters that code of a bubble starts begin with it; not on Windows."""
-    global _system, _wanted  # noqa: PLW0603
+    global _wanted  # noqa: PLW0603
     if os.name == "nt":
         return
-    import _posixsubprocess
+    import _posixsubprocess  # noqa: F401  # its function is looked for in its module
 
-    there = _posixsubprocess.fork_exec
-    if isinstance(there, BuiltinFunctionType):
-        _system = there
-        _replace(there, _fork_exec)
-    _wanted = _system is not None
+    for name, (places, ours) in _OURS.items():
+        module, attribute = places[0]
+        there = getattr(sys.modules[module], attribute, None)
+        if isinstance(there, BuiltinFunctionType):
+            _system[name] = there
+            _replace(places, there, ours)
+    _wanted = True
 
 
 def uninstall() -> None:
-    """Put the function of the system back."""
+    """Put the functions of the system back."""
     global _wanted  # noqa: PLW0603
     _wanted = False
-    if _system is not None:
-        _replace(_fork_exec, _system)
+    for name, system in _system.items():
+        places, ours = _OURS[name]
+        _replace(places, ours, system)
 
 
-def _replace(old: Callable[..., int], new: Callable[..., int]) -> None:
+def _replace(
+    places: Iterable[tuple[str, str]], old: Callable[..., Any], new: Callable[..., Any]
+) -> None:
     modules: dict[str, Any] = sys.modules
-    for module, name in (("_posixsubprocess", "fork_exec"), ("subprocess", "_fork_exec")):
+    for module, name in places:
         namespace = vars(modules[module]) if module in modules else {}
         if namespace.get(name) is old:
             namespace[name] = new

@@ -35,12 +35,13 @@ from omnipkg_meta.answering import realm_for
 from omnipkg_meta.belonging import everybodys, may_be_taken
 from omnipkg_meta.importers import LOADED_INTO, share
 from omnipkg_meta.layout import portions
-from omnipkg_meta.loaders import load_inside, load_outside
+from omnipkg_meta.loaders import RegistryLoader, load_inside, load_outside
 from omnipkg_meta.locks import without_import_lock
 from omnipkg_meta.namespaces import JOINED, join, spec_in_main
 from omnipkg_meta.native import RealmExtensionLoader
 from omnipkg_meta.path_entries import bubbles_on_path, main_path, path_of
 from omnipkg_meta.realm import CLAIMED, HERMETIC, MAIN, Realm, realm_of_file
+from omnipkg_meta.registries import MODULES as REGISTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,7 +83,7 @@ class RealmFinder:
         elif not (HERMETIC or bubbles_on_path() or (path is None and meta_path.any_brought())) and (
             CURRENT.get() is None or top in _TOP_LEVEL_STANDARD
         ):
-            return None
+            return _spec_with_registry(name, path, target) if name in REGISTRIES else None
         with without_import_lock():
             return _find(name, path, target, frame)
 
@@ -119,6 +120,8 @@ def _find(
         return _spec_in_realm(realm, name, path, target)
     if realm is MAIN:
         return _spec_in_main(name, path, target, frame)
+    if name in REGISTRIES:
+        return _spec_with_registry(name, path, target)
     inside = CURRENT.get() is not None and name.partition(".")[0] not in _TOP_LEVEL_STANDARD
     if path is None and bubbles_on_path():
         return _beside_bubbles(name, target, frame, outside=inside)
@@ -126,6 +129,16 @@ def _find(
     spec = others.ask_all(name, mains, target) if inside or mains is not path else None
     if spec is not None and inside:
         load_outside(spec)
+    return spec
+
+
+def _spec_with_registry(
+    name: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    """Find a module of the standard library that has a registry to be kept apart by realm."""
+    spec = others.ask_all(name, path, target)
+    if spec is not None and spec.loader is not None:
+        spec.loader = RegistryLoader(spec.loader)  # type: ignore[assignment]  # by what it does
     return spec
 
 

@@ -29,6 +29,7 @@ from omnipkg_meta import (
     native_view,
     patches,
     realm,
+    registries,
     standard_classes,
     started,
     storage,
@@ -53,6 +54,7 @@ _PARTS = (
     bare_names,
     started,
     children,
+    registries,
     acceleration,
 )
 

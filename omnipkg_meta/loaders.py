@@ -16,7 +16,7 @@ from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta import marks, namespaces, native, patches, standard_classes
+from omnipkg_meta import marks, namespaces, native, patches, registries, standard_classes
 from omnipkg_meta.activation import CURRENT, Activation
 from omnipkg_meta.native import mark
 from omnipkg_meta.realm import CLAIMED, MAIN, Realm
@@ -24,7 +24,15 @@ from omnipkg_meta.realm import CLAIMED, MAIN, Realm
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-__all__ = ["LegacyLoader", "LentLoader", "MainLoader", "RealmLoader", "load_inside", "load_outside"]
+__all__ = [
+    "LegacyLoader",
+    "LentLoader",
+    "MainLoader",
+    "RealmLoader",
+    "RegistryLoader",
+    "load_inside",
+    "load_outside",
+]
 
 
 class _Loading(threading.local):
@@ -159,6 +167,15 @@ class MainLoader:
     def _initialising(self) -> AbstractContextManager[None]:
         extension = isinstance(self._loader, ExtensionFileLoader)
         return native.initialising(MAIN) if extension else nullcontext()
+
+
+class RegistryLoader(MainLoader):
+    """Loads a module of the standard library that has a registry to be kept apart by realm."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module with its own loader, and replace the registry at once."""
+        super().exec_module(module)
+        registries.keep()
 
 
 class LegacyLoader:

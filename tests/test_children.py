@@ -41,6 +41,17 @@ def spawnv():
     os.waitpid(child, 0)
     return os.read(ours, 100).decode()
 
+def after_fork(replace, *more):
+    ours, theirs = os.pipe()
+    os.set_inheritable(theirs, True)
+    code = f"import os, PKG; os.write({theirs}, PKG.__version__.encode())"
+    child = os.fork()
+    if not child:
+        replace(sys.executable, [sys.executable, "-c", code], *more)
+    os.close(theirs)
+    os.waitpid(child, 0)
+    return os.read(ours, 100).decode()
+
 def asynchronous():
     import asyncio
 
@@ -84,7 +95,9 @@ def said(world: World, name: str, code: str, *arguments: str) -> list[str]:
     "call",
     [
         *("start()", "start(env=dict(os.environ))", "start(env={'PYTHONPATH': path})"),
-        *("spawnv()", "asynchronous()"),
+        *("spawnv()", "asynchronous()", "start(close_fds=False)"),
+        *("after_fork(os.execv)", "after_fork(os.execve, os.environ)"),
+        *("after_fork(os.execvp)", "after_fork(os.execvpe, dict(os.environb))"),
         "start(os.path.join(os.path.dirname(sys.executable), 'python3'))",
     ],
 )
@@ -235,15 +248,16 @@ def test_taking_the_hooks_out_puts_the_function_back_and_somebody_elses_stays(
 ) -> None:
     name = prepared(world, "1.0")
     code = """
-        import _posixsubprocess as system, subprocess
+        import _posixsubprocess as system, os, subprocess
         import omnipkg_meta as om
 
-        before = system.fork_exec
+        before, others = system.fork_exec, (os.execv, os.execve, os.posix_spawn)
         with om.use("PKG==1.0"):
             import PKG
         ours = system.fork_exec
         print(ours is before, PKG.start())
         om.uninstall_hooks()
+        assert others == (os.execv, os.execve, os.posix_spawn)
         print(system.fork_exec is before, getattr(subprocess, "_fork_exec", before) is before)
         print(PKG.start())
 

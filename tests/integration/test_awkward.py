@@ -33,6 +33,7 @@ VERSIONS = {
     "jinja2": ("3.0.3", "3.1.5"),
     "click": ("7.1.2", "8.1.8"),
     "requests": ("2.28.2", "2.32.3"),
+    "joblib": ("1.4.2", "1.5.1"),
 }
 #: What stands beside a requirement in its bubble.
 BESIDE = {"2.28.2": ("urllib3==1.26.20",), "2.32.3": ("urllib3==2.3.0",)}
@@ -107,6 +108,19 @@ START = """
     """
 
 LOOKS = {
+    "joblib": """
+        def work(number):
+            import joblib
+            return number * number, joblib.__version__
+
+        def look(version):
+            import joblib
+            assert joblib.__version__ == version
+            jobs = (joblib.delayed(work)(number) for number in range(4))
+            seen = joblib.Parallel(n_jobs=2)(jobs)  # in processes
+            assert seen == [(0, version), (1, version), (4, version), (9, version)], seen
+            return joblib
+        """,
     "six": """
         def look(version):
             import six
