@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnipkg_meta.store.build import install
+from omnipkg_meta.store.early import asking
 from omnipkg_meta.store.store import Store
 from tests.wheels import make_wheel
 
@@ -82,7 +83,9 @@ class Harness:
                 self.kill(partial(self.remove, self.chance.choice(present)), 0.01)
             else:
                 again = self.chance.random() < 0.5
-                self.kill(partial(self.build, root, again=again), whole[root])
+                # As the command does it, or as a program does.
+                early = self.chance.random() < 0.5
+                self.kill(partial(self.build, root, again=again, early=early), whole[root])
             self.check()
         self.check_litter()
         return {
@@ -98,7 +101,9 @@ class Harness:
         self.store.remove(self.build(root))
         return time.monotonic() - began
 
-    def build(self, root: str, *, again: bool = False, out: int | None = None) -> str:
+    def build(
+        self, root: str, *, again: bool = False, early: bool = False, out: int | None = None
+    ) -> str:
         """Build a bubble, and say on a descriptor what is going on."""
 
         def say(text: str) -> None:
@@ -106,15 +111,24 @@ class Harness:
                 os.write(out, f"{text.split(maxsplit=1)[0]}\n".encode())
 
         options = ["--no-index", "--find-links", str(self.wheels)]
-        bubble = install(
-            [root],
-            store=self.store,
+        question = asking(
+            [root] if early else [],
+            store=str(self.store.path),
             builder=self.builder,
             index_options=options,
+            allow_build=False,
             reinstall=again,
-            progress=say,
         )
-        return bubble.id
+        with question as begun:
+            return install(
+                [root],
+                store=self.store,
+                builder=self.builder,
+                index_options=options,
+                reinstall=again,
+                progress=say,
+                begun=begun,
+            ).id
 
     def remove(self, bubble_id: str, *, out: int | None = None) -> None:
         """Remove a bubble, and say so."""
