@@ -450,14 +450,17 @@ def _make_own(entry: os.DirEntry[str], wanted: str | None) -> record.Digest:
     if status.st_nlink == 1:
         _read(entry.path, digest)
         return digest
-    copy = f"{entry.path}.own"
-    if _clone(entry.path, copy):
-        _read(copy, digest)
+    # The copy is not renamed over the file: what replaces another file ext4 writes to the disk
+    # at once (``auto_da_alloc``), all of it, and the next fsync would wait for that.
+    shared = f"{entry.path}.shared"
+    os.rename(entry.path, shared)  # noqa: PTH104 (a hot path)
+    if _clone(shared, entry.path):
+        _read(entry.path, digest)
     else:
-        _copy(entry.path, copy, digest)
-    os.chmod(copy, stat.S_IMODE(status.st_mode))  # noqa: PTH101 (a hot path)
-    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
-    os.replace(copy, entry.path)  # noqa: PTH105 (the same)
+        _copy(shared, entry.path, digest)
+    os.chmod(entry.path, stat.S_IMODE(status.st_mode))  # noqa: PTH101 (the same)
+    os.utime(entry.path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.unlink(shared)  # noqa: PTH108 (the same)
     return digest
 
 
@@ -480,7 +483,7 @@ def _copy(path: str, copy: str, digest: record.Digest) -> None:
 
 def _pieces(file: FileIO) -> Iterator[memoryview]:
     """Yield what a file holds, each piece in the place of the one before."""
-    place = memoryview(bytearray(_PIECE))
+    place = memoryview(bytearray(max(1, min(_PIECE, os.fstat(file.fileno()).st_size))))
     while size := file.readinto(place):
         yield place[:size]
 

@@ -206,8 +206,11 @@ def is_native(entry: os.DirEntry[str]) -> bool:
         return True
     if not entry.is_file():
         return False
-    with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 (the same)
-        return file.read(4).startswith(_NATIVE_MAGIC)
+    descriptor = os.open(entry.path, _READ)  # the time zones of tzdata alone are a thousand
+    try:
+        return os.read(descriptor, 4).startswith(_NATIVE_MAGIC)
+    finally:
+        os.close(descriptor)
 
 
 def names_native(path: str) -> bool:
