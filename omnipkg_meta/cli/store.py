@@ -136,6 +136,7 @@ def _install(arguments: argparse.Namespace) -> int:
     if not arguments.requirements and arguments.lock is None:
         output.note("error: nothing was asked for\ntip: name a requirement, or give --lock FILE")
         return _USAGE
+    from omnipkg_meta.cli.loading import uninterrupted
     from omnipkg_meta.store.early import asking
 
     began, began_at = time.monotonic(), time.time()
@@ -149,9 +150,12 @@ def _install(arguments: argparse.Namespace) -> int:
         reinstall=arguments.reinstall,
     )
     with question as begun, output.Progress() as progress:
-        # Not before the index is asked: to load it takes a while.
-        from omnipkg_meta.store.build import install
+        with uninterrupted():
+            # Not before the index is asked: to load it takes a while.
+            from omnipkg_meta.store.build import install, load
 
+            if begun is not None:
+                load()
         bubble = install(
             arguments.requirements,
             lock=_lock(arguments.lock),

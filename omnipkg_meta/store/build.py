@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from omnipkg_meta.store.builders import Begun
     from omnipkg_meta.store.lock import Lock
 
-__all__ = ["install"]
+__all__ = ["install", "load"]
+
+_LATER = ("filling", "lock")
 
 
 def install(
@@ -215,9 +217,14 @@ class _OtherwiseError(Exception):
     """The index says something else than what was guessed."""
 
 
+def load() -> None:
+    """Load what an installation comes to need, and would load when it comes to it."""
+    for name in ("packaging.requirements", *(f"omnipkg_meta.store.{one}" for one in _LATER)):
+        importlib.import_module(name)
+
+
 def _guess(going_on: builders.Resolving) -> Lock | None:
-    # What is needed in any case is loaded while it is thought about.
-    importlib.import_module("omnipkg_meta.store.filling")
+    load()  # while it is thought about
     if going_on.guess is None:
         return None
     try:
