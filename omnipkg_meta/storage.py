@@ -210,6 +210,9 @@ def take(name: object, module: object, frame: FrameType | None) -> None:
     (``_load_unlocked``).
     """
     entry = Entry.of(module)
+    if entry.file is not None and realm_of_file(entry.file) is MAIN:
+        claim_new(name)
+        return  # as nearly all that main imports
     if entry.made_up:
         ORDINARY.pop(name, None)
     if (
