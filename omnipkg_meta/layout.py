@@ -32,15 +32,18 @@ _SUFFIXES = tuple(all_suffixes())
 #: setuptools' own: its finder answers for ``distutils`` (``_distutils_hack.add_shim``).
 PRECEDENCE = "distutils-precedence.pth"
 _DECLARATION = re.compile(rb"\b(?:extend_path|declare_namespace)\s*\(\s*__(?:path|name)__")
+#: One of the words in it.  To look for words takes a hundredth of the time.
+_DECLARES = (b"extend_path", b"declare_namespace")
 
 
 def declares_namespace(init: str) -> bool:
     """Tell whether the ``__init__`` of a package makes a namespace of it."""
     try:
         with open(init, "rb") as file:
-            return _DECLARATION.search(file.read()) is not None
+            text = file.read()
     except OSError:
         return False
+    return any(word in text for word in _DECLARES) and _DECLARATION.search(text) is not None
 
 
 class SearchPath(NamedTuple):

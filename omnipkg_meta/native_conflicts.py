@@ -221,7 +221,7 @@ def _see_who_offers(bubble: Bubble) -> None:
     """
     if bubble.libraries is None or not bubble.libraries.private or not relink.possible():
         return
-    mine = {Path(path).name: bubble.site_packages / path for path in bubble.native_files}
+    mine = {path.rpartition("/")[2]: path for path in bubble.native_files}
     for file in _mapped(bubble.path):
         if file.name not in bubble.libraries.private or file.name not in mine:
             continue
@@ -233,7 +233,7 @@ def _see_who_offers(bubble: Bubble) -> None:
                 cause=f"{file} was opened for the whole process (RTLD_GLOBAL)",
                 tip="import the package within the scope first, then in main",
                 soname=file.name,
-                library=mine[file.name],
+                library=bubble.site_packages / mine[file.name],
                 other=file,
             )
 
