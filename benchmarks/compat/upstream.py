@@ -41,6 +41,9 @@ class Suite:
         needs: what the tests need besides, in the bubble and in the plain environment.
         options: further options of pytest.
         whole: whether the parts are all there is.
+        copied: the package that the tests are in, and a directory in it without which they
+            refuse to run, and which wheels do not have: a copy of the package gets an empty
+            one, in both environments.
     """
 
     name: str
@@ -49,6 +52,14 @@ class Suite:
     needs: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     whole: bool = False
+    copied: tuple[str, str] | None = None
+
+    @property
+    def arguments(self) -> list[str]:
+        """What pytest is given."""
+        if self.copied is None:
+            return [*self.options, "--pyargs", *self.parts]
+        return [*self.options, *(f"{'/'.join(one.split('.')[-2:])}.py" for one in self.parts)]
 
 
 #: The slow ones in a fixed part that takes less than three minutes; of mpmath the files that
@@ -100,6 +111,7 @@ SUITES = (
             f"matplotlib.tests.test_{part}"
             for part in ("colors", "cbook", "ticker", "transforms", "path", "ft2font", "rcparams")
         ),
+        copied=("matplotlib.tests", "baseline_images"),
     ),
 )
 QUICK = ("simplejson", "numpy")
@@ -185,7 +197,8 @@ class Bench:
             "package": suite.package,
             "requirements": asked,
             "site_packages": str(packages),
-            "arguments": [*suite.options, "--pyargs", *suite.parts],
+            "arguments": suite.arguments,
+            "copied": suite.copied,
         }
         done = run(
             python,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,22 +52,38 @@ def main() -> int:
     """Run the suite, and return pytest's exit code."""
     job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     say = Events(sys.argv[2])
+    packages = Path(job["site_packages"])
+    root, adopted = packages, []
+    if job["copied"]:
+        root, adopted = Path.cwd(), [_copied(packages, *job["copied"])]
+        sys.path.insert(0, str(root))
     with contextlib.ExitStack() as stack:
         if job["requirements"]:
             importlib.import_module(job["package"])  # main's
             import omnipkg_meta as om
 
-            stack.enter_context(om.use(*job["requirements"]))
+            stack.enter_context(om.use(*job["requirements"], adopt=adopted))
         import pytest
 
-        root = str(Path(job["site_packages"]))
         options = ["-q", "-p", "no:cacheprovider", "-W", "default", "-c", "/dev/null"]
         code = pytest.main(
-            [*options, "--rootdir", root, *job["arguments"]], plugins=[Recorder(say)]
+            [*options, "--rootdir", str(root), *job["arguments"]], plugins=[Recorder(say)]
         )
         file = importlib.import_module(job["package"]).__file__
     say("done", code=int(code), file=file)
     return 0
+
+
+def _copied(site_packages: Path, package: str, absent: str) -> str:
+    """Copy a package of tests to where it may be given a directory that no wheel has.
+
+    Returns:
+        The name that it is imported by there.
+    """
+    name = package.rpartition(".")[2]
+    shutil.copytree(site_packages / package.replace(".", "/"), name)
+    Path(name, absent).mkdir()
+    return name
 
 
 if __name__ == "__main__":
