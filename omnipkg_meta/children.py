@@ -159,6 +159,8 @@ def install() -> None:
         if isinstance(there, BuiltinFunctionType):
             _system[name] = there
             _replace(places, there, ours)
+            if there in os.supports_fd:
+                os.supports_fd.add(ours)
     _wanted = True
 
 
@@ -169,6 +171,7 @@ def uninstall() -> None:
     for name, system in _system.items():
         places, ours = _OURS[name]
         _replace(places, ours, system)
+        os.supports_fd.discard(ours)
 
 
 def _replace(

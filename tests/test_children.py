@@ -255,9 +255,11 @@ def test_taking_the_hooks_out_puts_the_function_back_and_somebody_elses_stays(
         with om.use("PKG==1.0"):
             import PKG
         ours = system.fork_exec
+        assert os.execve in os.supports_fd and os.execve is not others[1]
         print(ours is before, PKG.start())
         om.uninstall_hooks()
         assert others == (os.execv, os.execve, os.posix_spawn)
+        assert "children" not in str(os.supports_fd)
         print(system.fork_exec is before, getattr(subprocess, "_fork_exec", before) is before)
         print(PKG.start())
 
