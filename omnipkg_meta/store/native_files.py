@@ -70,7 +70,10 @@ _TAG = 8  # characters of base 32: 40 bits
 _SHORTEST = 6  # a tag of fewer characters would not be one
 _FICLONE = 0x40049409  # linux/fs.h
 _WORKERS = min(4, os.cpu_count() or 1)
-_PIECE = 1 << 19  # bytes that are copied at a time: a processor's cache holds them
+# Bytes that are copied at a time.  The kernel keeps what is written at once in one piece (a large
+# folio), of which a process that maps a page of it gets all: more makes it hold a tenth more of
+# the file than it needs, for as long as the file is kept in memory since it was written.
+_PIECE = 1 << 16
 # What says that a file system has no links of that kind.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK})
 
