@@ -465,6 +465,7 @@ def test_pytest_inside_a_scope_runs_the_bubbles_tests_and_tells_each_outcome(ben
         "package": bench.name,
         "requirements": [f"{bench.name}==1.0"],
         "site_packages": str(bubble.site_packages),
+        "copied": None,
         "arguments": ["--pyargs", bench.name],
     }
     done = bench.run("suite.py", job)
