@@ -5,7 +5,8 @@ makes its processes ever after: with two versions of it, both would use that of 
 was imported last.  So each such dict is replaced by one in which the code of each realm sees,
 beside what main and the standard library have put there, its own entries.
 
-Code of main sees main's; where main has none of that name, and only there, the active scopes'.
+Code of main sees main's; where main has none of that name, and only there, those of the
+active scopes and of what is laid over it.
 
 That is done when the hooks go in or, where its module is not loaded yet, as soon as it is
 (:mod:`omnipkg_meta.finder` sees to it).  The undo is :func:`uninstall`, which leaves what is
@@ -19,7 +20,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from omnipkg_meta.activation import CURRENT
+from omnipkg_meta.activation import CURRENT, OVERLAYS
 from omnipkg_meta.asking import who
 from omnipkg_meta.realm import MAIN, Realm
 
@@ -116,10 +117,14 @@ def _seen(registry: RealmRegistry, frame: FrameType | None) -> dict[Any, Any]:
         return {**mains, **registry.own.get(home, {})}
     seen: dict[Any, Any] = {}
     activation = CURRENT.get()
-    while activation is not None:
-        for realm in activation.realms:
-            seen = {**registry.own.get(realm, {}), **seen}
+    realms: list[Realm] = []
+    while activation is not None and MAIN not in realms:
+        realms += activation.realms
         activation = activation.parent
+    for realm in (*realms, *OVERLAYS[0]):
+        if realm is MAIN:
+            break  # ``use(main)``: what lies around it does not count
+        seen = {**registry.own.get(realm, {}), **seen}
     return {**seen, **mains}
 
 

@@ -89,13 +89,29 @@ def test_what_main_has_not_is_found_by_its_code_in_a_scope_only(world: World) ->
             print(multiprocessing.get_context("of-PKG").version)
             with om.use("PKG==1.0"):
                 print(multiprocessing.get_context("of-PKG").version)
+                with om.use(om.main):
+                    print("of-PKG" in multiprocessing.context._concrete_contexts)
         try:
             multiprocessing.get_context("of-PKG")
         except ValueError:
             print("none")
         print(first.names() == [*sorted([*multiprocessing.context._concrete_contexts, "of-PKG"])])
         """.replace("PKG", name)
-    assert world.run(code).stdout.split() == ["2.0", "1.0", "none", "True"]
+    assert world.run(code).stdout.split() == ["2.0", "1.0", "False", "none", "True"]
+
+
+def test_what_a_bubble_that_is_laid_over_main_has_put_there_is_found_by_main(world: World) -> None:
+    name = world.name()
+    world.versions(name, "1.0", files={f"{name}.py": CONTEXTUAL.replace("PKG", name)})
+    code = """
+        import multiprocessing
+        import omnipkg_meta as om
+
+        om.activate("PKG==1.0")
+        import PKG
+        print(multiprocessing.get_context("of-PKG").version)
+        """.replace("PKG", name)
+    assert world.run(code).stdout.split() == ["1.0"]
 
 
 def test_a_registry_can_be_changed_by_all_that_a_dict_has(world: World) -> None:
